@@ -1,9 +1,10 @@
 /**
  * What it costs to detect by the standard rules: `--signals N` signals (200,000 unless said otherwise) of many people through the detector of one node, half of
- * an hour of theirs; then what it tells, and what it costs another to take that in; then what it costs to look for anomalies besides: to learn what
- * is usual, and to judge by it a day later. CPU time of this process, on one core.
+ * an hour of theirs; then what it tells, and what it costs another to take that in; what it costs to look for anomalies besides: to learn what
+ * is usual, and to judge by it a day later; and what it costs to compare as many requests with what 5,000 accounts are used to. CPU time of this
+ * process, on one core.
  */
-import { AnomalyDetector, hashText, RuleDetector, type Signal } from '@ringwall/detect'
+import { AnomalyDetector, hashText, Insiders, type InsiderUse, RuleDetector, type Signal } from '@ringwall/detect'
 import { detectionRulesOf, STANDARD_DETECTION } from '@ringwall/ring'
 import { readOptions, whole } from '../tools/options.ts'
 
@@ -87,4 +88,34 @@ const pieces7: Uint8Array[] = []
 for (let told = odd.summary(); told !== undefined; told = odd.summary()) pieces7.push(told)
 process.stdout.write(
   `anomalies::tell/pieces=${pieces7.length}: ${Math.round(pieces7.reduce((sum, piece) => sum + piece.length, 0) / 1_024)} KiB\n`,
+)
+const limits = { first: 12, firstAtOddHour: 4, many: 200 }
+const insiders = new Insiders({
+  limits: { secrets: limits, admin: limits, account: limits },
+  learnDays: 7,
+  share: 0.25,
+  times: 4,
+})
+const accounts = Array.from({ length: 5_000 }, (_, at) => `shop\n${at.toString(16).padStart(32, '0')}`)
+const endpoints = Array.from({ length: 8 }, (_, at) => hashText(`GET /part${at}/{}`))
+const use = (atMs: number, subject: string, item: number, thing: number): InsiderUse => ({
+  atMs,
+  sort: 'account',
+  subject,
+  item,
+  thing,
+})
+for (let day = 12; day > 0; day -= 1)
+  for (const subject of accounts) for (const item of endpoints) insiders.observe(use(T0 - day * 86_400_000, subject, item, item))
+const uses = Array.from({ length: signals }, (_, at) => {
+  const subject = accounts[Math.floor(random() * accounts.length)] as string
+  const item = endpoints[Math.floor(random() * endpoints.length)] as number
+  return use(T0 + Math.floor((at * 1_800_000) / signals), subject, item, hashText(`/part/${Math.floor(random() * 1_000)}`))
+})
+let out = 0
+const insiderS = cpuS(() => {
+  for (const one of uses) out += insiders.observe(one).length
+})
+process.stdout.write(
+  `detection::insiders/accounts=${accounts.length} requests=${signals}: ${((insiderS / signals) * 1e6).toFixed(1)} µs each, ${out} findings\n`,
 )

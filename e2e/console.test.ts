@@ -110,6 +110,32 @@ test('a refused request shows live, and its page says which part of it matched',
   await page.context().close()
 })
 
+test('an incident is taken, given to another who has to be an operator, and closed; whoever looks next sees who works on it', {
+  skip,
+}, async () => {
+  const reason = 'asks for <b>many</b> paths'
+  const found = { detector: 'scanning', attack: ['T1595.003'], service: 'app', sources: ['203.0.113.7'], denied: false }
+  node.desk.add({ ...found, atMs: Date.now(), subject: { kind: 'source', value: '203.0.113.7' }, reason })
+  const [incident] = node.desk.list()
+  const page = await signedIn()
+  await page.getByRole('link', { name: 'Incidents' }).click()
+  await page.getByRole('button', { name: `Take incident ${incident!.id}` }).click()
+  await page.getByRole('button', { name: `Leave incident ${incident!.id}` }).waitFor()
+  await page.getByRole('link', { name: incident!.title }).click()
+  await page.getByText('to local, by local').waitFor()
+  await page.getByText(reason).waitFor()
+  await page.getByLabel('Operator').fill('mallory')
+  await page.getByRole('button', { name: 'Assign' }).click()
+  assert.match(await page.getByRole('alert').innerText(), /there is no operator "mallory"; the ring has local/)
+  await page.getByRole('button', { name: 'To nobody' }).click()
+  await page.getByText('to nobody', { exact: true }).waitFor()
+  await page.getByLabel('Note').fill('a scanner of ours')
+  await page.getByRole('button', { name: 'Close' }).click()
+  await page.getByText('by local: a scanner of ours').waitFor()
+  assert.equal(node.desk.find(incident!.id)?.closed?.by, 'local')
+  await page.context().close()
+})
+
 /** Of a ring of four in which one node repairs, one does not answer, and one cannot get at its bucket. */
 function troubledShards(): VaultShards {
   const atMs = Date.now()
@@ -199,7 +225,8 @@ test('axe finds nothing to object to on any page, light and dark, wide and narro
     ['dark', 360],
   ] as const) {
     const page = await signedIn({ colorScheme, width })
-    for (const hash of ['overview', 'decisions', 'denials', 'objects', 'policy']) {
+    const { id } = node.desk.list()[0]!
+    for (const hash of ['overview', 'decisions', 'denials', 'incidents', `incidents/${id}`, 'objects', 'policy']) {
       await page.goto(`${base}/#/${hash}`)
       await page.getByRole('heading', { level: 1 }).waitFor()
       await page.waitForTimeout(400)

@@ -52,7 +52,7 @@ test('nine paths on each of four nodes: no node has seen sixteen, all refuse the
   )
 })
 
-test('every node tells of the same incident, also of what others found; a node that is killed takes nothing of it along', async () => {
+test('every node tells of the same incident, also of what others found, and of who works on it; a node that is killed takes nothing of it along', async () => {
   const told = async (node: number) => (await ring.client(node).incidents({})).incidents
   const ids = async (nodes: readonly number[]): Promise<ReadonlySet<string>> =>
     new Set(
@@ -62,7 +62,12 @@ test('every node tells of the same incident, also of what others found; a node t
   const [incident] = await told(4)
   assert.deepEqual(incident!.sources, [SCANNER])
   assert.ok(incident!.attack.includes('T1595.003'))
+  const assigned = ring.cli('incident', 'assign', incident!.id, '--note', 'knows them')
+  assert.equal(assigned.code, 0, assigned.stderr)
+  for (const node of ALL)
+    await eventually(`n${node} knows who`, async () => (await told(node))[0]!.assigned?.note === 'knows them')
+  const [before] = await told(4)
   await ring.kill(1)
   const [after] = await told(4)
-  assert.deepEqual(after, incident)
+  assert.deepEqual(after, before)
 })

@@ -46,6 +46,18 @@ after(async () => {
 const epochOf = async (node: number): Promise<number> => (await ring.client(node).status()).ledger.epoch
 const idsSeenBy = async (node: number): Promise<readonly string[]> => (await ring.client(node).nodes()).nodes.map(({ id }) => id)
 
+/** Incidents about nodes of the ring: how severe, about which nodes, found by which detectors. */
+async function misconduct(node: number): Promise<readonly string[]> {
+  const client = ring.client(node)
+  const { incidents } = await client.incidents({ state: 'all' })
+  const all = await Promise.all(incidents.map(({ id }) => client.incident(id)))
+  return all.flatMap(({ severity, timeline }) => {
+    const about = timeline.filter(({ subject }) => subject.kind === 'node')
+    const nodes = new Set(about.map(({ subject }) => subject.value))
+    return about.length === 0 ? [] : [`${severity} ${[...nodes]}: ${about.map(({ detector }) => detector)}`]
+  })
+}
+
 test('01 a validator that proposes two blocks in a round is evicted and named, without an operator', async () => {
   await ring.kill(4)
   const script = resolve(import.meta.dirname, 'liar.ts')
@@ -58,6 +70,10 @@ test('01 a validator that proposes two blocks in a round is evicted and named, w
   }
   const { events } = await ring.client(1).events({ limit: 200 })
   assert.ok(events.some(({ what }) => /^n4 is evicted: it signed two contradicting statements/.test(what)))
+  for (const node of [1, 2, 3])
+    await eventually(`n${node} tells the incident`, async () =>
+      (await misconduct(node)).some((incident) => incident.startsWith('high n4')),
+    )
 })
 
 interface Joined {
@@ -143,8 +159,10 @@ test('05 a node leaves: it says so itself, the others go on without it, and no i
   assert.equal(verified.code, 0, verified.stderr + verified.stdout)
 })
 
-test('06 nothing that was proposed meanwhile was lost', () => {
+test('06 nothing that was proposed meanwhile was lost, and nobody is found at fault but the one that lied', async () => {
   clearInterval(load)
   assert.deepEqual(failures, [])
   assert.ok(denials > 20, String(denials))
+  for (const node of [1, 3])
+    for (const incident of await misconduct(node)) assert.match(incident, /^high n4: [^,]*node-equivocation/)
 })

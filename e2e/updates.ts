@@ -50,7 +50,10 @@ function tree(version: string, change: (file: string) => string = () => ''): str
   writeFileSync(manifest, readFileSync(manifest, 'utf8').replace('"version": "0.1.0"', `"version": "${version}"`))
   const file = join(root, 'packages/node/src/node.ts')
   const text = readFileSync(file, 'utf8')
-  writeFileSync(file, change(text) || text)
+  const changed = change(text)
+  // A release that is to be bad and is as good as the one before it would be installed, and shown nothing.
+  assert.notEqual(changed, text, `nothing was changed in ${file}`)
+  if (changed !== '') writeFileSync(file, changed)
   return root
 }
 
@@ -232,7 +235,9 @@ try {
   cli('release', 'make', ROOT, '--key', at('maker.key'), '--out', at('0.1.0.release'))
   const good = make('0.2.0')
   const dead = make('0.3.0', (text) => `throw new Error('this release does not start')\n${text}`)
-  const unready = make('0.4.0', (text) => text.replace('ready: () => takesTraffic &&', 'ready: () => false && takesTraffic &&'))
+  const unready = make('0.4.0', (text) =>
+    text.replace('const whyNotReady = (): string | undefined => {', `$& if (Date.now() > 0) return 'it never is'`),
+  )
   cli('release', 'make', at('tree-0.2.0'), '--key', at('other.key'), '--out', at('other.release'))
 
   say('four machines, each with 0.1.0 in its first slot')

@@ -4,10 +4,13 @@ import { ANOMALY_SUMMARY_VERSION, decodeAnomalySummary, encodeAnomalySummary } f
 import { decodeCells, encodeCells } from '../packages/detect/src/counts.ts'
 import { HalfSpaceTrees } from '../packages/detect/src/half-space-trees.ts'
 import { decodeWeights, encodeWeights, ModelMalformed, SummaryMalformed } from '../packages/detect/src/index.ts'
+import { decodeInsiderSummary, encodeInsiderSummary } from '../packages/detect/src/insider/insider-summary.ts'
+import { joinProfile, newProfile, noteUse } from '../packages/detect/src/insider/profile.ts'
 import { noWeights } from '../packages/detect/src/model/linear-model.ts'
 import { decodeRuleSummary, encodeRuleSummary } from '../packages/detect/src/rules/rule-summary.ts'
 import { decodeSourceSummary, encodeSourceSummary } from '../packages/detect/src/source-summary.ts'
 import { DnsUpdateError, signatureOf, signMessage, updateMessage } from '../packages/node/src/acme/dns-update.ts'
+import { Assignments } from '../packages/respond/src/assignments.ts'
 import type { Decoder } from './decoders.ts'
 import { must } from './must.ts'
 
@@ -157,4 +160,67 @@ const dnsAnswers: Decoder = {
   isDeclared: (error) => error instanceof DnsUpdateError,
 }
 
-export const DETECTION_DECODERS: readonly Decoder[] = [sources, rules, anomalies, counts, weights, dnsAnswers]
+const NOW = 1_800_000_000_000
+const used = newProfile()
+noteUse(used, NOW, 7, 9, true)
+
+const insiders: Decoder = {
+  name: 'detect: what identities are used to',
+  weight: 2,
+  samples: [
+    encodeInsiderSummary(new Map()),
+    encodeInsiderSummary(
+      new Map([
+        ['admin\noperator:ada', used],
+        [`account\nbücher\n${ACCOUNT}`, newProfile()],
+      ]),
+    ),
+  ],
+  tokens: [Buffer.from([8, 0]), Buffer.from([2, 1]), Buffer.from('operator:'), Buffer.alloc(16), Buffer.from([255, 255])],
+  bytesMax: 65_536,
+  tries: (input) => {
+    const profiles = decodeInsiderSummary(input)
+    must(Buffer.from(encodeInsiderSummary(profiles)).equals(input), 'what it took is written otherwise')
+    for (const profile of profiles.values()) {
+      const joined = newProfile()
+      joinProfile(joined, profile, NOW)
+      must(!joinProfile(joined, profile, NOW), 'what is known already is news')
+    }
+    return true
+  },
+  isDeclared: isSummaryMalformed,
+}
+
+const assigned = new Assignments()
+assigned.assign({ id: 'abcdef012345', atMs: NOW, to: 'ada', by: 'bob', note: 'a note', node: 'n1' })
+assigned.assign({ id: '0123456789ab', atMs: NOW, to: null, by: 'bob', note: '', node: 'n1' })
+
+const assignments: Decoder = {
+  name: 'respond: who works on incidents',
+  weight: 1,
+  samples: [assigned.summary('n1') ?? new Uint8Array()],
+  tokens: ['[[', ',-1', 'null', '"to":', '\\u0000', '{}', '"n1"'].map((text) => Buffer.from(text)),
+  bytesMax: 65_536,
+  tries: (input) => {
+    const read = new Assignments()
+    read.merge('n1', input, NOW)
+    const told = read.summary('n1')
+    if (told === undefined) return false
+    const again = new Assignments()
+    again.merge('n1', told, NOW)
+    must(JSON.stringify(again.all()) === JSON.stringify(read.all()), 'what it took is read otherwise once written')
+    return true
+  },
+  isDeclared: () => false,
+}
+
+export const DETECTION_DECODERS: readonly Decoder[] = [
+  sources,
+  rules,
+  anomalies,
+  counts,
+  weights,
+  insiders,
+  assignments,
+  dnsAnswers,
+]

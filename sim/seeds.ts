@@ -10,7 +10,7 @@ import { availableParallelism } from 'node:os'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { isMainThread, parentPort, Worker } from 'node:worker_threads'
-import { flag, readOptions, whole } from '../tools/options.ts'
+import { flag, oneOf, readOptions, whole } from '../tools/options.ts'
 
 /** What one seed came to. */
 export interface Outcome<Totals> {
@@ -34,12 +34,14 @@ export interface Simulation<Totals> {
   readonly count: { readonly option: string; readonly default: number }
   /** The option that says how large all rings shall be; they are of all sizes without it. */
   readonly size: { readonly option: string; readonly least: number; readonly most: number }
+  /** An option that chooses between ways to run a seed; the first is taken without it. */
+  readonly choice?: { readonly option: string; readonly names: readonly [string, ...string[]] }
   /** Seeds that a worker gets at once. */
   readonly batch: number
   noTotals(): Totals
   add(sum: Totals, more: Totals): void
-  /** `trace` gets a line for each thing that happens. */
-  run(seed: number, size: number | undefined, trace: ((line: string) => void) | undefined): Outcome<Totals>
+  /** `trace` gets a line for each thing that happens; `chosen` is a name of `choice`. */
+  run(seed: number, size: number | undefined, trace: ((line: string) => void) | undefined, chosen: string): Outcome<Totals>
   print(totals: Totals): void
 }
 
@@ -54,6 +56,7 @@ interface Job {
   readonly from: number
   readonly count: number
   readonly size: number | undefined
+  readonly chosen: string
 }
 
 interface Batch<Totals> {
@@ -82,11 +85,11 @@ export async function simulate<Totals>(simulation: Simulation<Totals>): Promise<
   parentPort?.on('message', (job: Job) => parentPort?.postMessage(runBatch(simulation, job)))
 }
 
-function runBatch<Totals>(simulation: Simulation<Totals>, { from, count, size }: Job): Batch<Totals> {
+function runBatch<Totals>(simulation: Simulation<Totals>, { from, count, size, chosen }: Job): Batch<Totals> {
   const totals = simulation.noTotals()
   const failures: Failure[] = []
   for (let seed = from; seed < from + count; seed += 1) {
-    const outcome = simulation.run(seed, size, undefined)
+    const outcome = simulation.run(seed, size, undefined, chosen)
     simulation.add(totals, outcome.totals)
     const { violation, kind } = outcome
     if (violation !== undefined) failures.push({ seed, size: outcome.size, kind, violation })
@@ -95,7 +98,7 @@ function runBatch<Totals>(simulation: Simulation<Totals>, { from, count, size }:
 }
 
 async function main<Totals>(simulation: Simulation<Totals>): Promise<void> {
-  const { count, size: sizes } = simulation
+  const { count, size: sizes, choice } = simulation
   const { start, seed, workers, fresh, ...named } = readOptions({
     [count.option]: whole(count.default, 1, 2 ** 32),
     [sizes.option]: whole(undefined, sizes.least, sizes.most),
@@ -103,10 +106,12 @@ async function main<Totals>(simulation: Simulation<Totals>): Promise<void> {
     seed: whole(undefined, 0, SEED_MAX),
     workers: whole(availableParallelism(), 1, 256),
     fresh: flag(),
+    ...(choice === undefined ? {} : { [choice.option]: oneOf(choice.names) }),
   })
   const size = named[sizes.option] as number | undefined
+  const chosen = choice === undefined ? '' : (named[choice.option] as string)
   if (seed !== undefined) {
-    const outcome = simulation.run(seed, size, (line) => process.stdout.write(`${line}\n`))
+    const outcome = simulation.run(seed, size, (line) => process.stdout.write(`${line}\n`), chosen)
     process.stdout.write(`${JSON.stringify(outcome)}\n`)
     process.exitCode = outcome.violation === undefined ? 0 : 1
     return
@@ -114,7 +119,7 @@ async function main<Totals>(simulation: Simulation<Totals>): Promise<void> {
   const end = start + (named[count.option] as number)
   const root = resolve(import.meta.dirname, '..')
   const file = join(root, '.cache', `sim-${simulation.name}.json`)
-  const key = `${sourceHash(simulation.url)} ${start} ${size ?? 'mixed'}`
+  const key = `${sourceHash(simulation.url)} ${start} ${size ?? 'mixed'} ${chosen}`
   const progress = (fresh ? undefined : readProgress<Totals>(file, key)) ?? {
     key,
     next: start,
@@ -123,7 +128,7 @@ async function main<Totals>(simulation: Simulation<Totals>): Promise<void> {
     failures: [],
   }
   if (progress.next > start) process.stdout.write(`going on at seed ${progress.next} (--fresh begins again)\n`)
-  await runAll(simulation, progress, end, size, workers, file)
+  await runAll(simulation, progress, end, { size, chosen }, workers, file)
   print(simulation, progress, start, end)
   if (progress.next >= end) rmSync(file, { force: true })
   process.exitCode = progress.failures.length === 0 ? 0 : 1
@@ -163,7 +168,7 @@ function runAll<Totals>(
   simulation: Simulation<Totals>,
   progress: Progress<Totals>,
   end: number,
-  size: number | undefined,
+  how: Pick<Job, 'size' | 'chosen'>,
   workers: number,
   file: string,
 ): Promise<void> {
@@ -182,7 +187,7 @@ function runAll<Totals>(
     const give = (thread: Worker): void => {
       if (given >= end) return
       const count = Math.min(simulation.batch, end - given)
-      thread.postMessage({ from: given, count, size } satisfies Job)
+      thread.postMessage({ from: given, count, ...how } satisfies Job)
       given += count
     }
     for (const thread of threads) {
@@ -192,7 +197,7 @@ function runAll<Totals>(
         give(thread)
         for (let next = done.get(progress.next); next !== undefined; next = done.get(progress.next)) {
           done.delete(progress.next)
-          count(simulation, progress, next)
+          count(simulation, progress, next, how.chosen)
         }
         const now = performance.now()
         progress.seconds = secondsBefore + (now - began) / 1_000
@@ -213,13 +218,15 @@ function runAll<Totals>(
   })
 }
 
-function count<Totals>(simulation: Simulation<Totals>, progress: Progress<Totals>, batch: Batch<Totals>): void {
+function count<Totals>(simulation: Simulation<Totals>, progress: Progress<Totals>, batch: Batch<Totals>, chosen: string): void {
+  const { choice } = simulation
+  const how = choice === undefined || chosen === choice.names[0] ? '' : ` --${choice.option} ${chosen}`
   progress.next = batch.from + batch.count
   simulation.add(progress.totals, batch.totals)
   for (const failure of batch.failures) {
     progress.failures.push(failure)
     const { seed, size, kind, violation } = failure
-    const replay = `npm run sim:${simulation.name} -- --${simulation.size.option} ${size} --seed ${seed}`
+    const replay = `npm run sim:${simulation.name} -- --${simulation.size.option} ${size}${how} --seed ${seed}`
     process.stdout.write(`seed ${seed} (${kind}): ${violation}\n  replay: ${replay}\n`)
   }
 }

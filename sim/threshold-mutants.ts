@@ -1,11 +1,12 @@
 /**
  * `npm run sim:threshold-mutants`: faults planted in `packages/threshold`, one at a time, and in the shell of the simulation (`planted.ts`);
- * its checkers have to find each.
+ * its checkers have to find each, over elements that are their own logarithms, unless `--arithmetic real` says over the groups that nodes compute in.
  */
 
 import { join } from 'node:path'
-import { readOptions, text, whole } from '../tools/options.ts'
+import { oneOf, readOptions, text, whole } from '../tools/options.ts'
 import { huntAll, one as oneIn, type ShellMutant, type SourceMutant } from './planted.ts'
+import { ARITHMETICS } from './threshold/arithmetic.ts'
 import type { Mutation } from './threshold/run.ts'
 
 const one = (name: string, file: string, find: string, put: string): SourceMutant => oneIn(name, 'threshold', file, find, put)
@@ -40,8 +41,8 @@ const IN_THE_PACKAGE: readonly SourceMutant[] = [
   one(
     'dealings of other ceremonies count',
     'wire.ts',
-    'opening.type === MESSAGE_TYPES[type] && sameBytes(opening.context, context)',
-    'opening.type === MESSAGE_TYPES[type]',
+    'return context.length === CONTEXT_BYTES && holdsAt(bytes, MAGIC.length + 1, context)',
+    'return context.length === CONTEXT_BYTES',
   ),
   one(
     'a second dealing is overlooked',
@@ -173,7 +174,12 @@ const IN_THE_SHELL: readonly ShellMutant<Mutation>[] = [
   { name: 'a restarted signer counts its nonces from zero', mutation: { forgetsJournal: true } },
 ]
 
-const { runs, only, parties } = readOptions({ runs: whole(400), only: text(undefined), parties: whole(4, 4, 32) })
+const { runs, only, parties, arithmetic } = readOptions({
+  runs: whole(400),
+  only: text(undefined),
+  parties: whole(4, 4, 32),
+  arithmetic: oneOf(ARITHMETICS),
+})
 
 await huntAll<Mutation>({
   inPackages: IN_THE_PACKAGE,
@@ -183,7 +189,7 @@ await huntAll<Mutation>({
   script: (sim, mutation) => `
     import { runThreshold } from ${JSON.stringify(join(sim, 'threshold', 'run.ts'))}
     for (let seed = 1; seed <= ${runs}; seed += 1) {
-      const { violation } = runThreshold(seed, { parties: ${parties} + (seed % 2), mutation: ${mutation} })
+      const { violation } = runThreshold(seed, { arithmetic: '${arithmetic}', parties: ${parties} + (seed % 2), mutation: ${mutation} })
       if (violation !== undefined) { console.log(JSON.stringify({ seed, violation })); break }
     }`,
 })

@@ -2,9 +2,11 @@
  * `npm run sim:threshold -- --runs 1000`: whole lives of collectively held keys in one process, with up to one less than the threshold
  * of the parties lying in every modelled way, messages in any order, and crashes between any two effects (`threshold/run.ts`).
  *
- * Rings of 4 to 10 parties, by the seed, unless `--parties` says how many. How runs are resumed and replayed: `seeds.ts`.
+ * Rings of 4 to 10 parties, by the seed, unless `--parties` says how many. Elements are their own logarithms (`threshold/exponent.ts`), so that
+ * hundreds of runs are played a second; `--arithmetic real` takes the groups that nodes compute in, and some two seconds a run. How runs are resumed and replayed: `seeds.ts`.
  */
 import { inOrder, simulate } from './seeds.ts'
+import { ARITHMETICS, type ArithmeticName } from './threshold/arithmetic.ts'
 import { runThreshold } from './threshold/run.ts'
 
 interface Totals {
@@ -23,7 +25,8 @@ await simulate<Totals>({
   unit: 'runs',
   count: { option: 'runs', default: 200 },
   size: { option: 'parties', least: 2, most: 16 },
-  // Small, since a run takes up to seconds.
+  choice: { option: 'arithmetic', names: ARITHMETICS },
+  // Small, since a run takes up to seconds in the real groups.
   batch: 5,
   noTotals: () => ({ ceremonies: 0, signatures: 0, openings: 0, crashes: 0, sizes: {}, lies: {} }),
   add(sum, more) {
@@ -35,8 +38,9 @@ await simulate<Totals>({
       row.named += named
     }
   },
-  run(seed, size, trace) {
+  run(seed, size, trace, chosen) {
     const result = runThreshold(seed, {
+      arithmetic: chosen as ArithmeticName,
       ...(size === undefined ? {} : { parties: size }),
       ...(trace === undefined ? {} : { trace }),
     })

@@ -29,6 +29,18 @@ export function text<Otherwise extends string | undefined>(otherwise: Otherwise)
   return { type: 'string', read: (given) => (typeof given === 'string' ? given : otherwise) }
 }
 
+/** One of these; the first without the option. */
+export function oneOf<Name extends string>(names: readonly [Name, ...Name[]]): Kind<Name> {
+  return {
+    type: 'string',
+    read: (given) => {
+      const name = given === undefined ? names[0] : names.find((one) => one === given)
+      if (name === undefined) throw new Error(`expected ${names.join(' or ')}`)
+      return name
+    },
+  }
+}
+
 export function flag(): Kind<boolean> {
   return { type: 'boolean', read: (given) => given === true }
 }

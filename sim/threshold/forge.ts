@@ -9,7 +9,9 @@ import { Writer } from '../../packages/threshold/src/wire.ts'
 import type { Random } from '../random.ts'
 
 export function randomBytes(random: Random, count: number): Uint8Array {
-  return Uint8Array.from({ length: count }, () => random.whole(0, 255))
+  const bytes = new Uint8Array(count)
+  for (let i = 0; i < count; i += 1) bytes[i] = random.whole(0, 255)
+  return bytes
 }
 
 export function randomScalar(random: Random): Scalar {
@@ -84,8 +86,3 @@ export function spelledOtherwise(scalar: Uint8Array): Uint8Array {
   }
   return out
 }
-
-/** A point of order 8 on edwards25519 (RFC 7748's curve, as listed in many places), and the identity. */
-export const LOW_ORDER = Uint8Array.from(Buffer.from('c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a', 'hex'))
-export const IDENTITY = Uint8Array.from({ length: 32 }, (_, i) => (i === 0 ? 1 : 0))
-export const RISTRETTO_IDENTITY = new Uint8Array(32)

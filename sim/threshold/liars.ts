@@ -29,7 +29,8 @@ import { proveEquality } from '../../packages/threshold/src/proof.ts'
 import { add, multiply, negate } from '../../packages/threshold/src/scalar.ts'
 import { Writer } from '../../packages/threshold/src/wire.ts'
 import type { Random } from '../random.ts'
-import { forgeDealing, IDENTITY, LOW_ORDER, RISTRETTO_IDENTITY, randomBytes, randomScalar, spelledOtherwise } from './forge.ts'
+import { usedArithmetic } from './arithmetic.ts'
+import { forgeDealing, randomBytes, randomScalar, spelledOtherwise } from './forge.ts'
 
 export interface DealerView {
   readonly ceremony: Ceremony
@@ -141,6 +142,7 @@ export const DEALER_LIES: Readonly<Record<string, Lie<DealerView>>> = {
     send: (view) => {
       const coefficients = polynomial(view)
       const commitments = encodedPolynomial(view, coefficients)
+      const { LOW_ORDER, IDENTITY, RISTRETTO_IDENTITY } = usedArithmetic()
       const spoilt = view.ceremony.suite === 'ed25519' ? [LOW_ORDER, IDENTITY] : [RISTRETTO_IDENTITY, LOW_ORDER]
       commitments[view.random.whole(0, commitments.length - 1)] = view.random.pick(spoilt)
       return [forgeDealing(view.ceremony, view.index, view.random, { coefficients, commitments })]
@@ -294,6 +296,7 @@ export const COMMIT_LIES: Readonly<Record<string, Lie<CommitView>>> = {
     named: 'malformed-commitments',
     send: ({ honest, random }) => {
       const body = honest.slice()
+      const { LOW_ORDER, IDENTITY } = usedArithmetic()
       const point = random.pick([LOW_ORDER, IDENTITY, new Uint8Array(32).fill(255)])
       body.set(point, body.length - 32)
       return [body]
@@ -444,7 +447,7 @@ export const PARTIAL_LIES: Readonly<Record<string, Lie<PartialView>>> = {
     named: 'malformed-partial',
     send: ({ honest }) => {
       const body = honest.slice()
-      body.set(RISTRETTO_IDENTITY, 37 + 32 + 2)
+      body.set(usedArithmetic().RISTRETTO_IDENTITY, 37 + 32 + 2)
       return [body]
     },
   },

@@ -2,12 +2,13 @@
  * One run: a ring of 4 to 10 parties, up to one less than the threshold of them liars, makes a key, uses it, hands it on to the same
  * or other parties, and uses it again, over a board and a network in any order, with crashes between any two effects.
  *
- * What is checked, in arithmetic of its own where it can be: no signature is wrong (node:crypto verifies it), no capsule opens to
+ * What is checked, in arithmetic of its own where it can be: no signature is wrong (node:crypto verifies it; in the exponent, its
+ * equation does: `arithmetic.ts`), no capsule opens to
  * another key, every honest party holds the same key and a share of it, t honest shares make the secret of that key and mixed epochs
  * do not, no nonce answers two requests, whoever is named lied and whoever lied is named, with evidence that a stranger accepts, and
  * whenever the threshold's number of parties are honest it all succeeds.
  */
-import { createHash, createPublicKey, verify } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import {
   type Accusation,
   beginCeremony,
@@ -50,15 +51,12 @@ import {
   verifyCeremonyAccusation,
   verifyKeyAccusation,
 } from '@ringwall/threshold'
-import { loadSodium } from '@ringwall/threshold/sodium'
 import { decodeAnswer, makeDealing } from '../../packages/threshold/src/dealing.ts'
 import { same, tag } from '../keys.ts'
 import { Random } from '../random.ts'
+import { type ArithmeticName, chooseArithmetic, usedArithmetic } from './arithmetic.ts'
 import { randomBytes } from './forge.ts'
 import { COMMIT_LIES, DEALER_LIES, HONEST, type Lie, PARTIAL_LIES, RECEIVER_LIES, RESHARING_LIES, SHARE_LIES } from './liars.ts'
-
-// As nodes do.
-await loadSodium()
 
 /** Faults planted in the shell around the machines. */
 export interface Mutation {
@@ -69,6 +67,8 @@ export interface Mutation {
 }
 
 export interface RunOptions {
+  /** The real groups unless given. */
+  readonly arithmetic?: ArithmeticName
   readonly parties?: number
   readonly mutation?: Mutation
   readonly trace?: (line: string) => void
@@ -117,33 +117,44 @@ const attests = (party: Party, { body, attestation }: { body: Uint8Array; attest
   same(tag(party, body), attestation)
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
 
-/** The public key's value at zero from these shares, in arithmetic of this file. */
-function interpolate(shares: readonly { readonly index: number; readonly value: bigint }[]): bigint {
-  const modulo = (value: bigint): bigint => ((value % ORDER) + ORDER) % ORDER
-  const power = (base: bigint, exponent: bigint): bigint => {
-    let [result, square] = [1n, modulo(base)]
-    for (let rest = exponent; rest > 0n; rest >>= 1n) {
-      if (rest & 1n) result = modulo(result * square)
-      square = modulo(square * square)
-    }
-    return result
-  }
-  let sum = 0n
-  for (const { index, value } of shares) {
-    let [top, bottom] = [1n, 1n]
-    for (const { index: other } of shares) {
-      if (other === index) continue
-      top = modulo(top * BigInt(other))
-      bottom = modulo(bottom * BigInt(other - index))
-    }
-    sum = modulo(sum + value * top * power(bottom, ORDER - 2n))
-  }
-  return sum
+interface Held {
+  readonly index: number
+  readonly value: bigint
 }
 
-function verifiesInNode(signature: Uint8Array, message: Uint8Array, publicKey: Uint8Array): boolean {
-  const key = Buffer.concat([Buffer.from('302a300506032b6570032100', 'hex'), publicKey])
-  return verify(null, message, createPublicKey({ key, format: 'der', type: 'spki' }), signature)
+const modulo = (value: bigint): bigint => {
+  const rest = value % ORDER
+  return rest < 0n ? rest + ORDER : rest
+}
+
+/** What these shares interpolate at zero, as a fraction, in arithmetic of this file: identifiers are small, so that nothing is inverted. */
+function interpolate(shares: readonly Held[]): { readonly top: bigint; readonly bottom: bigint } {
+  const parts = shares.map(({ index, value }) => {
+    let [top, bottom] = [value, 1n]
+    for (const { index: other } of shares) {
+      if (other === index) continue
+      top *= BigInt(other)
+      bottom *= BigInt(other - index)
+    }
+    return { top, bottom }
+  })
+  const bottom = parts.reduce((product, part) => product * part.bottom, 1n)
+  return { top: parts.reduce((sum, part) => sum + part.top * (bottom / part.bottom), 0n), bottom }
+}
+
+const interpolates = (shares: readonly Held[], secret: bigint): boolean => {
+  const { top, bottom } = interpolate(shares)
+  return modulo(top - bottom * secret) === 0n
+}
+
+/** Euclid's algorithm. */
+function divide(top: bigint, bottom: bigint): bigint {
+  let [a, b, x, y] = [ORDER, modulo(bottom), 0n, 1n]
+  while (b !== 0n) {
+    const quotient = a / b
+    ;[a, b, x, y] = [b, a - quotient * b, y, x - quotient * y]
+  }
+  return modulo(top * x)
 }
 
 class World {
@@ -203,7 +214,8 @@ class Seat {
   readonly member: Member | undefined
   state: CeremonyState
   cursor = 0
-  disk: { readonly bytes: Uint8Array; readonly cursor: number } | undefined
+  /** States do not change: what a disk would hold is written when it is read, after a crash. */
+  disk: { readonly state: CeremonyState; readonly cursor: number } | undefined
   begun = false
   outcome: Extract<CeremonyEffect, { kind: 'complete' | 'abort' }> | undefined
   readonly accusations = new Map<string, Accusation>()
@@ -258,7 +270,7 @@ function runCeremony(world: World, ceremony: Ceremony, nodes: readonly Node[], l
         [...seat.state.dealings].map(([index, { dealing, message }]) => [index, { body: message.body, dealing }] as const),
       )
       others.delete(seat.member?.index as number)
-      const earlierPlan = new Ceremony({ ...ceremony, attempt: ceremony.attempt + 1_000 })
+      const earlierSeed = world.bytes(32)
       const share = ceremony.previous === undefined ? undefined : node.share
       const sent = (lie as (typeof DEALER_LIES)[string]).send({
         ceremony,
@@ -268,7 +280,10 @@ function runCeremony(world: World, ceremony: Ceremony, nodes: readonly Node[], l
         share,
         victims: honest.flatMap(({ node: { party } }) => ceremony.receiver(party)?.index ?? []),
         others,
-        earlier: makeDealing(earlierPlan, seat.member?.index as number, world.bytes(32), share?.secret),
+        get earlier() {
+          const plan = new Ceremony({ ...ceremony, attempt: ceremony.attempt + 1_000 })
+          return makeDealing(plan, seat.member?.index as number, earlierSeed, share?.secret)
+        },
       })
       expected.push({ party: node.party, lie: name, fault: lie.named, body: sent.at(-1) })
       world.told(name)
@@ -302,7 +317,7 @@ function runCeremony(world: World, ceremony: Ceremony, nodes: readonly Node[], l
         restart(seat)
         return
       }
-      if (effect.kind === 'persist') seat.disk = { bytes: encodeState(seat.state), cursor: seat.cursor }
+      if (effect.kind === 'persist') seat.disk = { state: seat.state, cursor: seat.cursor }
       else if (effect.kind === 'post') pending.push(lieOf(seat, effect.body).map((body) => attest(seat.node.party, body)))
       else if (effect.kind === 'accuse') seat.accusations.set(hex(encodeAccusation(effect.accusation)), effect.accusation)
       else seat.outcome = effect
@@ -323,7 +338,7 @@ function runCeremony(world: World, ceremony: Ceremony, nodes: readonly Node[], l
       if (seat.begun) begin(seat)
       return
     }
-    const restored = decodeState(seat.disk.bytes, tools(seat))
+    const restored = decodeState(encodeState(seat.disk.state), tools(seat))
     seat.cursor = seat.disk.cursor
     perform(seat, restored)
     perform(seat, step(seat.state, { kind: 'resume' }, tools(seat)))
@@ -378,6 +393,7 @@ function judgeCeremony(
   },
 ): PublicKey | undefined {
   const liars = new Set(seats.filter(({ node }) => node.liar).map(({ node }) => node.party))
+  const shareless = new Set(seats.filter(({ node }) => node.share === undefined).map(({ node }) => node.party))
   const [first] = honest as readonly [Seat, ...Seat[]]
   const list = (seat: Seat): string => [...seat.accusations.keys()].sort().join()
   for (const seat of honest) {
@@ -388,7 +404,9 @@ function judgeCeremony(
     const { party, fault } = accusation
     world.trace(`${party} is accused: ${fault}`)
     const silent = fault === 'silent-dealer' || fault === 'silent-receiver'
-    demand(liars.has(party) || (facts.hasty && silent), `honest ${party} is accused: ${fault}`)
+    // A ceremony that was closed hastily leaves some without a share to hand on.
+    const hadNothing = fault === 'silent-dealer' && ceremony.previous !== undefined && shareless.has(party)
+    demand(liars.has(party) || (facts.hasty && silent) || hadNothing, `honest ${party} is accused: ${fault}`)
     if (SEEN_ON_THE_BOARD.has(fault)) continue
     const received = decodeAccusation(encodeAccusation(accusation))
     demand(verifyCeremonyAccusation(ceremony, received, attests), `the evidence against ${party} (${fault}) is not accepted`)
@@ -451,11 +469,11 @@ function judgeCeremony(
   const values = shuffled(world.random, held).map(({ index, secret }) => ({ index, value: secret.reveal() }))
   const group = groupNamed(ceremony.suite)
   if (values.length >= ceremony.threshold) {
-    const secret = interpolate(values.slice(0, ceremony.threshold))
+    const { top, bottom } = interpolate(values.slice(0, ceremony.threshold))
+    const secret = divide(top, bottom)
     demand(same(group.encode(group.multiplyBase(secret)), publicKey.groupKey), 'shares do not make the secret of the key')
-    demand(interpolate(values) === secret, 'shares lie on no polynomial of the degree agreed')
-    const fewer = interpolate(values.slice(0, ceremony.threshold - 1))
-    demand(fewer !== secret, 'fewer shares than the threshold make the secret')
+    demand(interpolates(values, secret), 'shares lie on no polynomial of the degree agreed')
+    demand(!interpolates(values.slice(0, ceremony.threshold - 1), secret), 'fewer shares than the threshold make the secret')
     const old = seats.flatMap(({ node }) => (node.share === undefined ? [] : [node.share]))
     if (ceremony.previous !== undefined) {
       const stolen = old
@@ -463,7 +481,7 @@ function judgeCeremony(
         .map(({ index, secret: value }) => ({ index, value: value.reveal() }))
       for (const value of values.slice(0, ceremony.threshold - 1)) {
         const rest = stolen.filter(({ index }) => index !== value.index)
-        demand(interpolate([...rest, value]) !== secret, 'shares of two epochs make the secret')
+        demand(!interpolates([...rest, value], secret), 'shares of two epochs make the secret')
       }
     }
   }
@@ -508,6 +526,11 @@ function judgeUse(
   }
 }
 
+const ATTEMPTS_MAX = 40
+/** At first a signer sends pairs when it has none left, so that they run out in the middle of a signature; later it keeps enough, as nodes do. */
+const SCARCE_ATTEMPTS = 20
+const STOCK_TRIES = 16
+
 function signMessages(world: World, publicKey: PublicKey, nodes: readonly Node[], live: boolean, count: number): void {
   const { random } = world
   world.crashesLeft += random.whole(0, 2)
@@ -523,6 +546,8 @@ function signMessages(world: World, publicKey: PublicKey, nodes: readonly Node[]
   const sent = new Map<Party, Uint8Array[]>()
   const network: (() => void)[] = []
   const requests: Uint8Array[] = []
+  /** What the session asks for now; shares for what it asked before are nobody's business. */
+  let current: Uint8Array | undefined
   const provisioned: Posting[] = []
   let session = ''
   let outcome: Extract<CoordinatorEffect, { kind: 'signature' | 'fail' }> | undefined
@@ -547,6 +572,7 @@ function signMessages(world: World, publicKey: PublicKey, nodes: readonly Node[]
           asked.set(name, digest)
         }
       }
+      if (effect.kind === 'request') current = effect.body
       if (effect.kind === 'request') network.push(() => request(effect.to, effect.body, effect.session))
       else if (effect.kind === 'accuse') accusations.push(effect.accusation)
       else if (effect.kind !== 'silent') outcome = effect
@@ -624,7 +650,7 @@ function signMessages(world: World, publicKey: PublicKey, nodes: readonly Node[]
     if (!node.liar && random.chance(0.03)) return // lost on the way
     for (const answer of bodies)
       network.push(() => {
-        const active = session === name && outcome === undefined
+        const active = session === name && outcome === undefined && current !== undefined && same(current, body)
         const accused = coordinator.accused.has(party)
         if (lied !== undefined && active && !accused) expect(party, node.lies.share, lied.named)
         take(coordinator.step({ kind: 'share', ...attest(party, answer) }))
@@ -636,11 +662,13 @@ function signMessages(world: World, publicKey: PublicKey, nodes: readonly Node[]
   for (let nth = 0; nth < count; nth += 1) {
     const message = world.bytes(random.whole(0, 120))
     let signature: Uint8Array | undefined
-    for (let attempt = 0; attempt < 40 && signature === undefined; attempt += 1) {
+    for (let attempt = 0; attempt < ATTEMPTS_MAX && signature === undefined; attempt += 1) {
+      const stocked = attempt < SCARCE_ATTEMPTS ? 1 : holders.length
       if (provisioned.length > 0 && random.chance(0.3))
         take(coordinator.step({ kind: 'commitments', ...random.pick(provisioned) }))
       for (const { party } of shuffled(random, holders))
-        if (coordinator.stockOf(party) === 0 && !coordinator.accused.has(party)) provision(party)
+        for (let tries = 0; tries < STOCK_TRIES && coordinator.stockOf(party) < stocked; tries += 1)
+          if (!coordinator.accused.has(party)) provision(party)
       session = `${nth}.${attempt}`
       outcome = undefined
       take(coordinator.step({ kind: 'sign', session, message }))
@@ -658,7 +686,7 @@ function signMessages(world: World, publicKey: PublicKey, nodes: readonly Node[]
     demand(!(live && signature === undefined), 'enough honest signers made no signature')
     if (signature === undefined) break
     world.counts.signatures += 1
-    demand(verifiesInNode(signature, message, publicKey.groupKey), 'a signature does not verify in node:crypto')
+    demand(usedArithmetic().verifies(signature, message, publicKey.groupKey), 'a signature does not verify elsewhere')
     demand(same(signature.subarray(0, 32), edwards.encode(edwards.decode(signature.slice(0, 32)))), 'R is spelled otherwise')
   }
   // A coordinator that lies: the same nonces again, for another message; a signer twice in the list; signers that are none.
@@ -899,6 +927,7 @@ function play(world: World, parties: number, threshold: number, suite: SuiteName
 
 /** The same seed is the same run, on every machine. */
 export function runThreshold(seed: number, options: RunOptions = {}): RunResult {
+  chooseArithmetic(options.arithmetic ?? 'real')
   const world = new World(seed, options)
   // Drawn even when it is given, so that a replay that gives it goes the same way.
   const drawn = world.random.whole(4, 10)

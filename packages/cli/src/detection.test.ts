@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { OperatorSigner, parseContext } from '@ringwall/client'
 import { verifyEvidenceFile } from '@ringwall/node'
 import { findingsOf, startTestNode, type TestNode, tryLogin } from './test-node.ts'
 
@@ -70,8 +71,20 @@ test('findings make incidents: listed, shown with a timeline, exported, and clos
   const shown = await node.run('incident', 'show', guessing.id.slice(0, 6))
   assert.equal(shown.code, 0, shown.stderr)
   assert.match(shown.stdout, /guessing {2}source 2001:db8::\/64: tries many accounts: 4 accounts in 1 h.*; n1; denied/)
+  const assigned = await node.run('incident', 'assign', guessing.id.slice(0, 6), '--note', 'knows the shop')
+  assert.equal(assigned.stderr, `incident ${guessing.id} is assigned to local: ${guessing.title}\n`)
+  const refused = await node.run('incident', 'assign', guessing.id, '--to', 'mallory')
+  assert.equal(refused.code, 1)
+  assert.match(refused.stderr, /\/to: there is no operator "mallory"; the ring has local, and null is nobody/)
+  const both = await node.run('incident', 'assign', guessing.id, '--to', 'local', '--nobody')
+  assert.match(both.stderr, /--nobody.*cannot be used with.*--to/)
+  assert.match(
+    (await node.run('incident', 'show', guessing.id)).stdout,
+    /^assigned {3}to local, .* by local on n1: knows the shop$/m,
+  )
   const exported = JSON.parse((await node.run('incident', 'export', guessing.id)).stdout)
   assert.equal(exported.incident.id, guessing.id)
+  assert.equal(exported.incident.assigned.to, 'local')
   assert.equal(exported.denials.length, 1)
   assert.ok(exported.receipts.length > 0)
   const [file, genesis] = [join(node.folder, 'incident.json'), node.node.config.genesis]
@@ -87,8 +100,10 @@ test('findings make incidents: listed, shown with a timeline, exported, and clos
   )
   const report = await node.run('incident', 'report', file, '--genesis', genesis)
   assert.match(report.stdout, /^<!doctype html>[\s\S]*tries many accounts: 4 accounts in 1 h[\s\S]*which n1 certified/)
+  assert.match(report.stdout, /<th scope="row">Assigned<\/th><td>to local, .*: knows the shop<\/td>/)
   const edits: readonly (readonly [(bundle: typeof exported) => void, RegExp])[] = [
     [(bundle) => (bundle.incident.timeline[0].reason = 'nothing'), /refused: \/incident\/timeline\/0: it was changed/],
+    [(bundle) => (bundle.incident.assigned.to = 'mallory'), /refused: \/incident\/assigned: it was changed/],
     [(bundle) => (bundle.incident.severity = 'none'), /refused: \/incident\/severity: it was changed/],
     [(bundle) => delete bundle.incident.sources, /refused: \/incident\/sources: it was taken away/],
     [(bundle) => (bundle.receipts[0].decision.path = '/other'), /refused: \/receipts\/0: it was changed/],
@@ -110,9 +125,36 @@ test('findings make incidents: listed, shown with a timeline, exported, and clos
   assert.ok(!(await node.run('incident', 'ls')).stdout.includes(guessing.id))
   assert.match(
     (await node.run('incident', 'ls', '--state', 'closed')).stdout,
-    new RegExp(`${guessing.id}.*local: a test of ours`),
+    new RegExp(`${guessing.id}.*local +local: a test of ours`),
   )
+  assert.match((await node.run('incident', 'assign', guessing.id, '--nobody')).stderr, /is assigned to nobody: /)
+  assert.equal((await node.client.incident(guessing.id)).assigned, null)
   const unknown = await node.run('incident', 'show', 'ffff')
   assert.equal(unknown.code, 1)
   assert.match(unknown.stderr, /there is no one incident ffff/)
+})
+
+test('an operator who does within an hour what it never did is found, and denied nothing; what it does every day is not', async () => {
+  const nowMs = Date.now()
+  const ago = (days: number): number => nowMs - days * 86_400_000
+  for (let days = 20; days > 0; days -= 1)
+    for (const operation of ['deny.add', 'POST /v1/policy/plan'])
+      node.node.insiders.operated('operator:local', operation, ago(days))
+  const { text } = await node.client.policy()
+  const insiders = async (): Promise<readonly string[]> =>
+    (await findings()).filter((line) => line.startsWith('insider-operations'))
+  await node.client.policyPlan(text)
+  await node.client.denyAdd({ kind: 'ip', value: '198.18.7.7' }, 60_000, 'every day')
+  const { denials } = await node.client.denials()
+  assert.deepEqual(await insiders(), [])
+  await node.client.denyRemove(denials.find(({ subject }) => subject.value === '198.18.7.7')!.id, 'once')
+  const operator = parseContext(node.contextText())
+  const authorization = `Bearer ${await new OperatorSigner(operator).token()}`
+  // Refused for their bodies or not: asked for they were.
+  for (const path of ['access', 'exceptions/replay', 'model/labels', 'exceptions/propose', 'notify/none/test'])
+    await fetch(`${operator.nodes[0]!.url}/v1/${path}`, { method: 'POST', headers: { authorization } })
+  assert.deepEqual(await insiders(), [
+    'insider-operations (T1078): identity operator:local used 8 administrative operations within an hour, 6 of them for the first time; in the last 20 days it used 2, at most 1 an hour',
+  ])
+  assert.ok((await node.client.policyPlan(text)) !== undefined)
 })

@@ -53,10 +53,10 @@ export interface OpenWebSocket {
 }
 
 /** At `/chat`, opened by this token, and seen to carry a message there and back. */
-export async function openWebSocket(port: number, text: string): Promise<OpenWebSocket> {
+export async function openWebSocket(port: number, text: string, host = '127.0.0.1'): Promise<OpenWebSocket> {
   // Node's client takes header fields; the DOM's type does not know.
   const Client = WebSocket as unknown as new (url: string, options: object) => WebSocket
-  const socket = new Client(`ws://127.0.0.1:${port}/chat`, { headers: bearer(text) })
+  const socket = new Client(`ws://${host}:${port}/chat`, { headers: bearer(text) })
   const closed = new Promise<void>((resolve) => socket.addEventListener('close', () => resolve()))
   await new Promise<void>((resolve, reject) => {
     socket.addEventListener('error', () => reject(new Error('the WebSocket did not open')))

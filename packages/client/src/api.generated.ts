@@ -317,23 +317,29 @@ export type NotifyTest = { readonly name: string; readonly told: boolean }
 /** Who said that it is done with. */
 export type IncidentClosing = { readonly id: string; /** Unix milliseconds. */ readonly atMs: number; /** The operator. */ readonly by: string; readonly note: string; /** By whose API. */ readonly node: string }
 
+/** Who works on it. */
+export type IncidentAssignment = { readonly id: string; /** Unix milliseconds. */ readonly atMs: number; /** The operator who works on it. */ readonly to: string | null; /** The operator who said so. */ readonly by: string; readonly note: string; /** By whose API. */ readonly node: string }
+
 /** Findings that belong together. */
-export type Incident = { readonly id: string; readonly severity: 'low' | 'medium' | 'high'; readonly title: string; readonly services: readonly string[]; /** Techniques of MITRE ATT&CK. */ readonly attack: readonly string[]; readonly detectors: readonly string[]; readonly nodes: readonly string[]; readonly sources: readonly string[]; /** Unix milliseconds. */ readonly firstMs: number; /** Unix milliseconds. */ readonly lastMs: number; readonly findings: number; /** Conclusions that say what another has said. */ readonly duplicates: number; readonly closed: IncidentClosing | null }
+export type Incident = { readonly id: string; readonly severity: 'low' | 'medium' | 'high'; readonly title: string; readonly services: readonly string[]; /** Techniques of MITRE ATT&CK. */ readonly attack: readonly string[]; readonly detectors: readonly string[]; readonly nodes: readonly string[]; readonly sources: readonly string[]; /** Unix milliseconds. */ readonly firstMs: number; /** Unix milliseconds. */ readonly lastMs: number; readonly findings: number; /** Conclusions that say what another has said. */ readonly duplicates: number; readonly closed: IncidentClosing | null; /** Null: to nobody. */ readonly assigned: IncidentAssignment | null }
 
 /** The latest first. */
 export type Incidents = { readonly incidents: readonly Incident[]; /** That there was no room for. */ readonly more: number }
 
 /** What a finding is about; accounts and sessions are keyed hashes. */
-export type IncidentSubject = { readonly kind: 'source' | 'network' | 'fingerprint' | 'account' | 'session' | 'path' | 'route' | 'service'; readonly value: string }
+export type IncidentSubject = { readonly kind: 'source' | 'network' | 'fingerprint' | 'account' | 'session' | 'path' | 'route' | 'service' | 'identity' | 'node'; readonly value: string }
 
 /** One detector about one subject, over all nodes. */
 export type IncidentEntry = { /** Unix milliseconds. */ readonly firstMs: number; /** Unix milliseconds. */ readonly lastMs: number; readonly detector: string; readonly subject: IncidentSubject; readonly nodes: readonly string[]; /** How often it was concluded, all nodes together. */ readonly times: number; /** Of the last. */ readonly reason: string; readonly denied: boolean }
 
 /** An incident with its timeline. */
-export type IncidentDetail = { readonly id: string; readonly severity: 'low' | 'medium' | 'high'; readonly title: string; readonly services: readonly string[]; /** Techniques of MITRE ATT&CK. */ readonly attack: readonly string[]; readonly detectors: readonly string[]; readonly nodes: readonly string[]; readonly sources: readonly string[]; /** Unix milliseconds. */ readonly firstMs: number; /** Unix milliseconds. */ readonly lastMs: number; readonly findings: number; /** Conclusions that say what another has said. */ readonly duplicates: number; readonly closed: IncidentClosing | null; readonly accounts: readonly string[]; readonly sessions: readonly string[]; readonly timeline: readonly IncidentEntry[] }
+export type IncidentDetail = { readonly id: string; readonly severity: 'low' | 'medium' | 'high'; readonly title: string; readonly services: readonly string[]; /** Techniques of MITRE ATT&CK. */ readonly attack: readonly string[]; readonly detectors: readonly string[]; readonly nodes: readonly string[]; readonly sources: readonly string[]; /** Unix milliseconds. */ readonly firstMs: number; /** Unix milliseconds. */ readonly lastMs: number; readonly findings: number; /** Conclusions that say what another has said. */ readonly duplicates: number; readonly closed: IncidentClosing | null; /** Null: to nobody. */ readonly assigned: IncidentAssignment | null; readonly accounts: readonly string[]; readonly sessions: readonly string[]; readonly timeline: readonly IncidentEntry[] }
 
 /** An incident, signed by the node that was asked, with its proofs. See `ringwall incident verify`. */
 export type IncidentEvidence = { readonly format: string; readonly ring: string; readonly node: string; /** Unix milliseconds. */ readonly exportedAtMs: number; readonly incident: IncidentDetail; readonly receipts: readonly Receipt[]; readonly missing: readonly { readonly requestId: string; readonly why: string }[]; readonly denials: readonly unknown[]; readonly provenHeight: number; readonly blocks: string; readonly state: unknown; readonly nodes: readonly unknown[]; readonly parts: unknown; readonly signature: string }
+
+/** To whom, and why. */
+export type IncidentAssignRequest = { /** An operator; null: nobody. Whoever asks, unless given. */ readonly to?: string | null; readonly note: string }
 
 /** Why. */
 export type IncidentCloseRequest = { readonly note: string }
@@ -566,6 +572,8 @@ export interface Operations {
   readonly incident: { readonly answer: IncidentDetail; readonly query: undefined; readonly body: undefined }
   /** GET /v1/incidents/{id}/evidence: An incident with receipts and denials, signed, to verify elsewhere. */
   readonly incidentEvidence: { readonly answer: IncidentEvidence; readonly query: undefined; readonly body: undefined }
+  /** POST /v1/incidents/{id}/assign: Who works on it from now on. */
+  readonly incidentAssign: { readonly answer: IncidentDetail; readonly query: undefined; readonly body: IncidentAssignRequest }
   /** POST /v1/incidents/{id}/close: It is done with, until something more is found. */
   readonly incidentClose: { readonly answer: IncidentDetail; readonly query: undefined; readonly body: IncidentCloseRequest }
   /** GET /v1/model: The model of requests on this node. */
@@ -678,6 +686,7 @@ export const OPERATIONS = {
   notifyTest: ['POST', '/v1/notify/{name}/test'],
   incident: ['GET', '/v1/incidents/{id}'],
   incidentEvidence: ['GET', '/v1/incidents/{id}/evidence'],
+  incidentAssign: ['POST', '/v1/incidents/{id}/assign'],
   incidentClose: ['POST', '/v1/incidents/{id}/close'],
   model: ['GET', '/v1/model'],
   modelTrain: ['POST', '/v1/model/train'],

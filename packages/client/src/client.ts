@@ -190,6 +190,11 @@ export class RingwallClient {
     return this.#call('incidentEvidence', { parameters: { id } })
   }
 
+  /** @param to An operator; undefined: whoever asks; null: nobody works on it. */
+  incidentAssign(id: string, to: string | null | undefined, note: string): Promise<Answer<'incidentAssign'>> {
+    return this.#call('incidentAssign', { parameters: { id }, body: { ...(to === undefined ? {} : { to }), note } })
+  }
+
   incidentClose(id: string, note: string): Promise<Answer<'incidentClose'>> {
     return this.#call('incidentClose', { parameters: { id }, body: { note } })
   }

@@ -3,6 +3,7 @@ import { useEffect, useMemo, useState } from 'react'
 import { Decisions } from './decisions.tsx'
 import { Denials } from './denials.tsx'
 import { Detail } from './detail.tsx'
+import { IncidentPage, Incidents } from './incidents.tsx'
 import { ObjectsPage } from './objects.tsx'
 import { Overview } from './overview.tsx'
 import { PolicyPage } from './policy.tsx'
@@ -11,6 +12,7 @@ const PAGES = [
   ['overview', 'Overview'],
   ['decisions', 'Decisions'],
   ['denials', 'Denials'],
+  ['incidents', 'Incidents'],
   ['objects', 'Objects'],
   ['policy', 'Policy'],
 ] as const
@@ -52,6 +54,8 @@ export function App({ operator, onSignOut }: { readonly operator: OperatorCreden
         {current === 'decisions' && argument === '' && <Decisions client={client} />}
         {current === 'decisions' && argument !== '' && <Detail client={client} requestId={argument} />}
         {current === 'denials' && <Denials client={client} />}
+        {current === 'incidents' && argument === '' && <Incidents client={client} operator={operator.name} />}
+        {current === 'incidents' && argument !== '' && <IncidentPage client={client} id={argument} />}
         {current === 'objects' && <ObjectsPage client={client} />}
         {current === 'policy' && <PolicyPage client={client} />}
       </main>

@@ -195,7 +195,7 @@ test('what one node counted, another scores by: at most as much as it saw itself
     stranger.detector.merge('n1', bytes, T0 + 6 * HOUR)
   }
   assert.equal(stranger.detector.size.bytes, scene().detector.size.bytes)
-  assert.throws(() => other.detector.merge('n1', Uint8Array.of(7), T0))
+  assert.throws(() => other.detector.merge('n1', Uint8Array.of(9), T0))
 })
 
 test('whatever comes, memory is bounded: windows, actors, routes and services stay within their numbers', () => {

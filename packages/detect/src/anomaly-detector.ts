@@ -84,7 +84,8 @@ export class AnomalyDetector {
   }
 
   observe(signal: Signal): readonly AnomalyFinding[] {
-    const { service, account, session, source } = signal
+    const { service, session, source } = signal
+    const account = signal.account ?? signal.subject
     const hash = hashText(source)
     const ofRoutes = this.#routes.observe(signal, hash)
     const actors = this.#actorsOf(service)

@@ -8,7 +8,7 @@ import { SummaryMalformed } from './errors.ts'
 import { MASSES_LENGTH, type Masses, TREES } from './half-space-trees.ts'
 
 /** The first byte: no JSON begins with it, nor a summary of another kind. */
-export const ANOMALY_SUMMARY_VERSION = 7
+export const ANOMALY_SUMMARY_VERSION = 9
 const SERVICE_BYTES_MAX = 63
 const POINTS_MAX = 10_000_000
 const BYTES_MAX = 262_144

@@ -1,5 +1,6 @@
 export { ANOMALY_SUMMARY_VERSION, AnomalyDetector, type AnomalyDetectorOptions } from './anomaly-detector.ts'
 export { ANOMALY_RULES, type AnomalyFeature, type AnomalyFinding, type AnomalyRule } from './anomaly-finding.ts'
+export { CONDUCT, Conduct, type ConductKind, type ConductName, type ConductVerdict } from './conduct.ts'
 export { ModelMalformed, SummaryMalformed } from './errors.ts'
 export { FailedLogins, type FailedLoginsOptions } from './failed-logins.ts'
 export {
@@ -32,6 +33,14 @@ export {
   IndicatorSet,
   indicatorsOf,
 } from './indicators/indicator-set.ts'
+export { INSIDER_SUMMARY_VERSION, type InsiderSort } from './insider/insider-summary.ts'
+export {
+  type InsiderFinding,
+  type InsiderLimits,
+  Insiders,
+  type InsidersOptions,
+  type InsiderUse,
+} from './insider/insiders.ts'
 export { type Aggregation, type AggregationOptions, aggregate } from './model/aggregation.ts'
 export { FEATURES, type FeatureVector, featuresOf, type ModelRequest } from './model/features.ts'
 export {

@@ -154,6 +154,7 @@ test('four nodes agree on one history, and all of it verifies offline', () =>
     const values = Array.from({ length: 24 }, (_, i) => `word-${i}`)
     await Promise.all(values.map((value, i) => ledgers[i % 4]!.submit(word(value), 60_000)))
     await until('all have all', () => ledgers.every((ledger) => values.every((value) => has(ledger, value))))
+    assert.deepEqual(held(ring), [])
     await until('all are equally far', () => new Set(ledgers.map((ledger) => ledger.status().digest)).size === 1)
     assert.equal(new Set(ledgers.map((ledger) => ledger.status().root)).size, 1)
     await until('all hear all', () => ledgers.every((ledger) => ledger.status().reachable.length === 4))
@@ -167,6 +168,9 @@ test('four nodes agree on one history, and all of it verifies offline', () =>
       assert.ok(verdict.certificates > 0)
     }
   }))
+
+/** Of honest nodes, whatever befalls them: too much or too late at the most. */
+const held = (ring: TestRing) => ring.faults.filter(({ kind, isMuted }) => kind !== 'excess' || isMuted)
 
 test('with one of four gone the ring goes on; with two it says who is missing; when one is back it commits what waited', () =>
   ringOf(4, async (ring) => {
@@ -187,6 +191,7 @@ test('with one of four gone the ring goes on; with two it says who is missing; w
     await until('what waited is committed', () => has(first, 'two'))
     await until('the one that was away has it too', () => has(back, 'two') && has(back, 'three'))
     assert.equal((await first!.submit(word('two'), 1000)).id, 'two')
+    assert.deepEqual(held(ring), [])
   }))
 
 test('a node that was away for longer than its peers remember votes catches up alone, and takes part again', () =>
@@ -200,6 +205,7 @@ test('a node that was away for longer than its peers remember votes catches up a
     await ring.kill('n4')
     await back.submit(word('again'), 60_000)
     assert.ok(has(back, 'again'))
+    assert.deepEqual(held(ring), [])
   }))
 
 test('a node whose block file rotted keeps the good part, fetches the rest from its peers, and says what it found', () =>
@@ -344,6 +350,8 @@ test('a validator that floods garbage and invalid transactions stops nobody, and
       ring.lines.some((line) => /warn n4 sent/.test(line)),
       ring.lines.join('\n'),
     )
+    assert.deepEqual(new Set(held(ring).map(({ peer, kind }) => `${peer} ${kind}`)), new Set(['n4 malformed']))
+    assert.ok(held(ring).some(({ isMuted }) => isMuted))
   }))
 
 test('a peer whose transactions no honest node passes on, or are final long since, is named, dropped and read slowly', () =>
@@ -395,6 +403,7 @@ test('a validator that sends badly signed votes without end is named in the log,
       ring.lines.some((line) => /warn n4 sent .*a vote that its signer did not sign/.test(line)),
       ring.lines.join('\n'),
     )
+    assert.deepEqual(new Set(held(ring).map(({ peer, kind }) => `${peer} ${kind}`)), new Set(['n4 forged']))
   }))
 
 test('blocks of a validator whose clock is far ahead are refused, its clock is named, and the ring goes on', () =>

@@ -7,6 +7,18 @@ import type { Application, Genesis, LedgerEvidence } from './types.ts'
 /** The part of the fabric that the ledger uses: channels `consensus` and `sync` are its own. */
 export type LedgerFabric = Pick<Fabric, 'send' | 'curb' | 'request' | 'onMessage' | 'onRequest' | 'onLink' | 'links'>
 
+/**
+ * What a peer did. `forged`: in another's name, not signed by it; `malformed`: what has no form, or cannot be; `excess`: too much, too late or out of turn, as
+ * a slow node may be.
+ */
+export interface LedgerFault {
+  readonly peer: string
+  readonly kind: 'forged' | 'malformed' | 'excess'
+  readonly what: string
+  /** It is not listened to for a while. */
+  readonly isMuted: boolean
+}
+
 export const DEFAULTS = { roundMs: 1000, heartbeatMs: 5000, syncMs: 1000 } as const
 
 export interface LedgerOptions<S> {
@@ -38,6 +50,8 @@ export interface LedgerOptions<S> {
    * anybody.
    */
   readonly onEvidence?: (evidence: LedgerEvidence) => void
+  /** A peer sent what no honest node sends, or too much. */
+  readonly onFault?: (fault: LedgerFault) => void
   readonly mempoolCountMax?: number
   readonly mempoolBytesMax?: number
   /**

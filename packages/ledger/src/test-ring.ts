@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Channel, LinkStatus, MessageHandler, NodeId, RequestHandler } from '@ringwall/fabric'
 import { openLedger } from './open.ts'
-import type { LedgerFabric, LedgerOptions } from './options.ts'
+import type { LedgerFabric, LedgerFault, LedgerOptions } from './options.ts'
 import type { Application, Genesis, Ledger, ValidatorSet } from './types.ts'
 
 export interface Words {
@@ -241,6 +241,8 @@ export class TestRing {
   readonly genesis: Genesis
   readonly ids: readonly string[]
   readonly lines: string[] = []
+  /** What nodes noticed of each other. */
+  readonly faults: LedgerFault[] = []
   readonly ledgers = new Map<string, Ledger<Words>>()
   readonly application: Application<Words>
   readonly #keys: ReadonlyMap<string, KeyObject>
@@ -287,6 +289,7 @@ export class TestRing {
       privateKey: this.privateKey(id),
       fabric: this.network.join(id),
       log: (level, line) => this.lines.push(`${id} ${level} ${line}`),
+      onFault: (fault) => this.faults.push(fault),
       roundMs: 150,
       heartbeatMs: 60_000,
       syncMs: 100,

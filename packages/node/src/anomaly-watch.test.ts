@@ -108,7 +108,7 @@ test('nodes tell each other what their trees counted; garbage of a peer changes 
   live((each) => other.detection.observe(each), 4)
   t.mock.timers.tick(60_000)
   assert.ok(told.length > 0)
-  for (const payload of [...told, new Uint8Array(), Uint8Array.of(7, 1, 2), told[0]!.subarray(0, 20)])
+  for (const payload of [...told, new Uint8Array(), Uint8Array.of(9, 1, 2), told[0]!.subarray(0, 20)])
     other.anomalies.merge('n2', payload, T0 + 4 * 60 * MINUTE)
   assert.deepEqual(other.found, [])
 })

@@ -1,5 +1,4 @@
 /** The configuration of one node: `node.yaml`. Paths in it are relative to the file. */
-import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { dirname, join, resolve } from 'node:path'
 import { type Document, LineCounter, parseDocument } from 'yaml'
@@ -19,12 +18,13 @@ import { parseListeners, type TrafficListener } from './listeners.ts'
 import type { ObjectSettings } from './objects/objects.ts'
 import { NotifySchema, type NotifySettings, notifyFault, withPaths } from './respond/notify-config.ts'
 import type { TaxiiConfig } from './taxii/taxii-server.ts'
+import { readTextFile } from './text-file.ts'
 
 const WORKERS_MAX = 64
 /** Of what a node keeps in memory, unless its configuration says how much. */
 const KEPT = {
-  full: { requestBytes: 16_777_216, cacheBytes: 67_108_864 },
-  edge: { requestBytes: 1_048_576, cacheBytes: 4_194_304 },
+  full: { requestBytes: 16_777_216, cacheBytes: 67_108_864, memoValues: 4_096, recordsWaiting: 20_000, recordsPages: 2_048_000 },
+  edge: { requestBytes: 1_048_576, cacheBytes: 4_194_304, memoValues: 1_024, recordsWaiting: 2_000, recordsPages: 262_144 },
 } as const
 
 const DnsServer = z
@@ -287,6 +287,12 @@ export interface NodeConfig {
   readonly rules: Readonly<Record<string, string>>
   readonly otlp: { readonly endpoint: string; readonly headers: Readonly<Record<string, string>> } | undefined
   readonly requestBytesKept: number
+  /** Values of requests that rules remember, in each thread. */
+  readonly memoValuesMax: number
+  /** Decisions and spans that may wait to be stored. */
+  readonly recordsWaitingMax: number
+  /** Bytes of their store that are kept in memory. */
+  readonly recordsPageCacheBytes: number
   readonly indicators: readonly IndicatorSettings[]
   /** Of those sets that come from TAXII servers. */
   readonly taxiiSources?: readonly TaxiiSource[] | undefined
@@ -383,6 +389,9 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
     rules: Object.fromEntries(Object.entries(data.rules).map(([name, path]) => [name, at(path)])),
     otlp: data.otlp,
     requestBytesKept: data.requests.bytesKept ?? KEPT[data.profile].requestBytes,
+    memoValuesMax: KEPT[data.profile].memoValues,
+    recordsWaitingMax: KEPT[data.profile].recordsWaiting,
+    recordsPageCacheBytes: KEPT[data.profile].recordsPages,
     indicators: data.indicators.map((one) => indicatorSettings(one, at(data.data), at)),
     taxiiSources: data.indicators.flatMap((one) => (one.format === 'taxii' ? [taxiiSource(one, at)] : [])),
     taxii: data.taxii && {
@@ -504,14 +513,4 @@ function plainValue(document: Document, file: string): unknown {
 /** @throws {StartError} `CONFIG_INVALID` also when the file cannot be read. */
 export function readNodeConfig(file: string): NodeConfig {
   return { ...parseNodeConfig(readTextFile(file, 'CONFIG_INVALID', 'the node’s configuration'), file), file: resolve(file) }
-}
-
-/** Reads a file that must exist. @throws {StartError} with `code`, naming the file. */
-export function readTextFile(file: string, code: StartError['code'], what: string): string {
-  try {
-    return readFileSync(file, 'utf8')
-  } catch (cause) {
-    const reason = (cause as NodeJS.ErrnoException).code === 'ENOENT' ? 'does not exist' : 'cannot be read'
-    throw new StartError(code, `${file}: ${what} ${reason}`, { cause })
-  }
 }

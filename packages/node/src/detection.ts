@@ -9,6 +9,7 @@ import { sourceKey, subjectOfSource } from '@ringwall/guard'
 import type { EndedRequest } from '@ringwall/proxy'
 import { type DenialSubject, type DetectionRulePolicy, detectionRulesOf, prefixSetOf, type View } from '@ringwall/ring'
 import type { AnomalyWatch } from './anomaly-watch.ts'
+import { foldPath } from './api-activity.ts'
 
 /** A finding of one key comes again after so long. */
 const REARM_MS = 3_600_000
@@ -22,6 +23,7 @@ const GATHER_MS = 100
 const EXPIRE_MS = 600_000
 const HEARD_MS_MIN = 500
 const SESSION_DOMAIN = 'ringwall session 1\n'
+const SUBJECT_DOMAIN = 'ringwall subject 1\n'
 
 /** A finding and the rule that made it. */
 export interface Detected extends RuleFinding {
@@ -42,12 +44,18 @@ export interface DetectionOptions {
 }
 
 /** Without what names anybody. The ring's name is in the hashes, so that those of two rings say nothing about each other. */
-export function signalOf({ path, session, source, ...rest }: EndedRequest, ring: string): Signal {
+export function signalOf({ path, session, source, subject, ...rest }: EndedRequest, ring: string): Signal {
   return {
     ...rest,
     source: sourceKey(source),
     path: hashText(path),
     session: session === undefined ? undefined : hash('sha256', `${SESSION_DOMAIN}${ring}\n${session}`).slice(0, 32),
+    ...(subject === undefined
+      ? {}
+      : {
+          subject: hash('sha256', `${SUBJECT_DOMAIN}${ring}\n${subject}`).slice(0, 32),
+          endpoint: hashText(`${rest.method} ${foldPath(path)}`),
+        }),
   }
 }
 

@@ -1,9 +1,12 @@
 /**
- * The desk: findings of all nodes, the incidents that they make, and what operators closed. Tells the other nodes, so that each can
+ * The desk: findings of all nodes, the incidents that they make, what operators closed and who works on what. Tells the other nodes, so that each can
  * answer for the ring, and keeps it while the node is away. What belongs together is `@ringwall/respond`'s to say.
  */
 import type { Fabric } from '@ringwall/fabric'
 import {
+  ASSIGNMENTS_VERSION,
+  type Assignment,
+  Assignments,
   CLOSINGS_VERSION,
   type Closing,
   Closings,
@@ -24,6 +27,8 @@ const OPENED_MAX = 10_000
 
 export interface DeskIncident extends Incident {
   readonly closed: Closing | undefined
+  /** Who works on it. */
+  readonly assigned: Assignment | undefined
 }
 
 export interface IncidentDeskOptions {
@@ -42,6 +47,7 @@ export class IncidentDesk {
   readonly #options: IncidentDeskOptions
   readonly #findings: Findings
   readonly #closings = new Closings()
+  readonly #assignments = new Assignments()
   readonly #heardMs = new Map<string, number>()
   /** Ids of findings whose incidents people were told of. */
   readonly #opened = new Set<string>()
@@ -59,8 +65,8 @@ export class IncidentDesk {
   /** Takes up what was kept. */
   async start(): Promise<void> {
     const { file, disk, log } = this.#options
-    const [findings, closings] = await Promise.all(
-      ['findings', 'closings'].map((name) =>
+    const [findings, closings, assignments] = await Promise.all(
+      ['findings', 'closings', 'assignments'].map((name) =>
         readFileSealed(`${file}.${name}`, disk).catch((error: Error) => {
           log('warn', `incidents of before are not known: ${error.message}`)
           return undefined
@@ -69,6 +75,7 @@ export class IncidentDesk {
     )
     if (findings !== undefined) this.#findings.restore(findings)
     if (closings !== undefined) this.#closings.restore(closings)
+    if (assignments !== undefined) this.#assignments.restore(assignments)
     for (const { ids } of this.#all()) for (const id of ids) this.#opened.add(id)
     this.#timers = [setInterval(() => this.#tell(), TELL_MS), setInterval(() => void this.keep(), SAVE_MS)]
     for (const timer of this.#timers) timer.unref()
@@ -83,13 +90,14 @@ export class IncidentDesk {
     this.#findings.add(finding)
   }
 
-  /** What another node tells, whose findings or closings. Of each node a few in a second. */
+  /** What another node tells, whose findings, closings or assignments. Of each node a few in a second. */
   merge(from: string, payload: Uint8Array, nowMs: number): void {
     const key = `${payload[0]} ${from}`
     if (nowMs - (this.#heardMs.get(key) ?? 0) < HEARD_MS_MIN) return
     this.#heardMs.set(key, nowMs)
     if (payload[0] === FINDINGS_VERSION) this.#findings.merge(from, payload, nowMs)
     else if (payload[0] === CLOSINGS_VERSION) this.#closings.merge(from, payload, nowMs)
+    else if (payload[0] === ASSIGNMENTS_VERSION) this.#assignments.merge(from, payload, nowMs)
   }
 
   #all(): readonly Incident[] {
@@ -102,7 +110,11 @@ export class IncidentDesk {
 
   /** The latest first. */
   list(): readonly DeskIncident[] {
-    return this.#all().map((incident) => ({ ...incident, closed: this.#closings.of(incident) }))
+    return this.#all().map((incident) => ({
+      ...incident,
+      closed: this.#closings.of(incident),
+      assigned: this.#assignments.of(incident.ids),
+    }))
   }
 
   /** By its id, or that of one of its findings, or the beginning of either. */
@@ -119,6 +131,16 @@ export class IncidentDesk {
     return closing
   }
 
+  /** @param to Null: nobody. What was said last stands, also where this node's clock is behind that of whoever said it before. */
+  assign({ id, ids }: Incident, to: string | null, by: string, note: string, atMs: number): Assignment {
+    const before = this.#assignments.last(ids)
+    const assignment: Assignment = { id, atMs: Math.max(atMs, (before?.atMs ?? 0) + 1), to, by, note, node: this.#options.self }
+    this.#assignments.assign(assignment)
+    const summary = this.#assignments.summary(this.#options.self)
+    if (summary !== undefined) this.#options.fabric.broadcast('signals', summary)
+    return assignment
+  }
+
   #tell(): void {
     this.#findings.expire(Date.now())
     for (const incident of this.#all()) {
@@ -127,7 +149,8 @@ export class IncidentDesk {
       if (isNew) this.#options.onOpened(incident)
     }
     while (this.#opened.size > OPENED_MAX) this.#opened.delete(this.#opened.values().next().value as string)
-    for (const summary of [this.#findings.summary(), this.#closings.summary(this.#options.self)])
+    const { self } = this.#options
+    for (const summary of [this.#findings.summary(), this.#closings.summary(self), this.#assignments.summary(self)])
       if (summary !== undefined) this.#options.fabric.broadcast('signals', summary)
   }
 
@@ -136,12 +159,14 @@ export class IncidentDesk {
     this.#saving = this.#saving.then(async () => {
       const { file, disk, log } = this.#options
       const closings = JSON.stringify(this.#closings.all())
-      const state = `${this.#findings.changes} ${closings}`
+      const assignments = JSON.stringify(this.#assignments.all())
+      const state = `${this.#findings.changes} ${closings} ${assignments}`
       if (state === this.#savedAt) return
       try {
         for (const [name, content] of [
           ['findings', this.#findings.memory()],
           ['closings', new TextEncoder().encode(closings)],
+          ['assignments', new TextEncoder().encode(assignments)],
         ] as const) {
           await writeFileSealed(`${file}.${name}`, content, disk)
         }

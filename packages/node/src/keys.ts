@@ -9,8 +9,8 @@ import {
   sign,
   verify,
 } from 'node:crypto'
-import { readTextFile } from './config.ts'
 import { StartError } from './errors.ts'
+import { readTextFile } from './text-file.ts'
 
 /** DER prefix of an Ed25519 SubjectPublicKeyInfo (RFC 8410, section 4). */
 const SPKI_PREFIX = Buffer.from('302a300506032b6570032100', 'hex')

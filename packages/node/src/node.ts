@@ -2,7 +2,13 @@
 import { type KeyObject, randomInt } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { ANOMALY_SUMMARY_VERSION, RULE_SUMMARY_VERSION, SOURCE_SUMMARY_VERSION } from '@ringwall/detect'
+import {
+  ANOMALY_SUMMARY_VERSION,
+  INSIDER_SUMMARY_VERSION,
+  RULE_SUMMARY_VERSION,
+  type Signal,
+  SOURCE_SUMMARY_VERSION,
+} from '@ringwall/detect'
 import { readQuote } from '@ringwall/enroll'
 import { createFabric, type Fabric } from '@ringwall/fabric'
 import {
@@ -71,7 +77,8 @@ import { AuditLog } from './audit-log.ts'
 import { BotNames } from './bot-names.ts'
 import { Bouncers } from './bouncers/bouncers.ts'
 import { openBreaches } from './breached-passwords.ts'
-import { type NodeConfig, readTextFile, USUAL_OBJECT_SETTINGS } from './config.ts'
+import { ConductWatch, describeConduct } from './conduct-watch.ts'
+import { type NodeConfig, USUAL_OBJECT_SETTINGS } from './config.ts'
 import { DetectionWatch, describeDetected, followDetection, signalOf } from './detection.ts'
 import { askAtStart } from './disk/ask-at-start.ts'
 import { type Disk, openDisk, PASSPHRASE_VARIABLE } from './disk/disk.ts'
@@ -107,6 +114,7 @@ import { ofAnomaly, ofDetected, ofFailedLogins, ofFlood, ofSlowLogins } from './
 import { IncidentDesk } from './incidents.ts'
 import { openTaxiiSource } from './indicators/indicator-config.ts'
 import { type IndicatorStatus, IndicatorStore } from './indicators/indicator-store.ts'
+import { describeInsider, InsiderWatch } from './insider-watch.ts'
 import { randomNonce, rawPublicKey, readPrivateKey, signMessage } from './keys.ts'
 import { LeaseKeeper } from './leases/lease-keeper.ts'
 import { LoginWatch } from './logins.ts'
@@ -124,7 +132,7 @@ import { ProviderSecrets } from './people/provider-secrets.ts'
 import { SamlKey } from './people/saml-key.ts'
 import { SignalStreams, STREAMS_VERSION } from './people/signal-streams.ts'
 import { openPlaces } from './places.ts'
-import { EarlyDenials } from './provisional.ts'
+import { EarlyDenials, UNCONFIRMED_MAX } from './provisional.ts'
 import { PeerQueries } from './queries.ts'
 import { proxyRecorder } from './recorder.ts'
 import { RequestArchive } from './request-archive.ts'
@@ -148,6 +156,7 @@ import { SlowLoginWatch } from './slow-login-watch.ts'
 import { sourceMeter } from './source-meter.ts'
 import { describeSubject } from './subject-text.ts'
 import { startTaxii } from './taxii/node-taxii.ts'
+import { readTextFile } from './text-file.ts'
 import { peersOf, sameKeys, tokensOf } from './token-trust.ts'
 import { type Traffic, TrafficWorkers } from './traffic-workers.ts'
 import { OpeningLog } from './vault/opening-log.ts'
@@ -217,6 +226,8 @@ export interface RunningNode {
   readonly reception: NodeReception
   /** Incidents, of all nodes. */
   readonly desk: IncidentDesk
+  /** What identities are used to. */
+  readonly insiders: InsiderWatch
   /** Where it tells what happens. */
   readonly notifier: Notifier
   /** Its part in runs of playbooks. */
@@ -305,12 +316,18 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const rules = loadRuleLibrary(config.rules)
     const foresight = new Foresight()
     closers.push(() => foresight.thread.stop())
-    const application = ringApplication(genesis, rules, cachingCompiler(join(config.data, 'rules'), disk.seal))
+    const application = ringApplication(
+      genesis,
+      rules,
+      cachingCompiler(join(config.data, 'rules'), disk.seal, config.memoValuesMax),
+    )
     const telemetry = await openTelemetry({
       directory: join(config.data, 'traces'),
       seal: await traceKey(config.data, disk.seal),
       node: config.id,
       region: self.region,
+      waitingMax: config.recordsWaitingMax,
+      pageCacheBytes: config.recordsPageCacheBytes,
       log,
       ...(config.otlp === undefined ? {} : { otlp: config.otlp }),
     })
@@ -331,6 +348,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       ),
     )
 
+    let conduct: ConductWatch | undefined
     const validators = genesis.nodes.filter(({ roles }) => roles.includes('validator'))
     const ledger = await openLedger<RingState>({
       directory: join(config.data, 'ledger'),
@@ -341,6 +359,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       privateKey,
       fabric,
       onEvidence: (evidence) => showEvidence(evidence),
+      onFault: (fault) => conduct?.ledgerFault(fault),
       roundMs: config.roundMs,
       heartbeatMs: config.heartbeatMs,
       snapshotBlocks: config.snapshotBlocks,
@@ -363,6 +382,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         `the ring does not list this node, so nobody links to it. If it is new, an operator adds it: ${add}`,
       )
     }
+    const onLiars = (parties: readonly string[]): void => conduct?.liars(parties, 'when this node had something opened')
     const outside = outsideHttp()
     const providerKeys = new ProviderKeys({ view: () => view, http: outside, log: (line) => log('warn', line) })
     providerKeys.warm()
@@ -370,7 +390,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       self: config.id,
       view: () => view,
       state: () => ledger.state(),
-      facts: () => factsOf({ ring, view: () => view, state: () => ledger.state() }),
+      facts: () => factsOf({ ring, view: () => view, state: () => ledger.state(), onLiars }),
       reader: readerOfNode(config.id, privateKey),
       ask: (signed) => vault.open(signed),
       variable: (name) => process.env[name],
@@ -385,6 +405,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     let tokens = tokensOf(view, replays)
     let certifiedAtMs = ledger.status().certifiedAtMs
     let serving: Traffic | undefined
+    let insiders: InsiderWatch | undefined
     let workloads: WorkloadApi | undefined
     let blocksWithNews = 0
     let tellSignals: SignalStreams | undefined
@@ -426,6 +447,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       if (view.policyVersion !== before.policyVersion || view.nodes !== before.nodes || view.signingKey !== before.signingKey)
         workloads?.review()
       showKeyFaults(stateBefore, final.state)
+      conduct?.agreed(stateBefore, final.state)
       signing.use(publicKeyOf(final.state.signingKey), signingHolder.share)
       signingHolder.follow(final.state)
       vault.use(publicKeyOf(final.state.sealingKey), sealingHolder.share)
@@ -448,6 +470,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         const { issuer } = content
         let { body } = content
         const nowMs = Date.now()
+        insiders?.operated(issuer, body.type, content.atMs)
         const id = body.type === 'tx.approve' ? body.id : txId(content)
         const waits = application.approvals(state, nowMs).find((waiting) => waiting.id === id)
         if (waits !== undefined) {
@@ -529,6 +552,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         else if (body.type === 'evidence') {
           const what = `signed two contradicting statements in round ${body.round}`
           events.add('node', 'warn', `${body.validator} is evicted: it ${what}; shown by ${issuer}`)
+          conduct?.seen(body.validator, 'equivocation', `in round ${body.round}, shown by ${issuer}`)
         }
       }
       early.confirm(confirmed)
@@ -669,7 +693,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
             api,
             onLogin: (attempt) => loggedIn(attempt),
             onSignals: (signals, lost) => {
-              for (const signal of signals) detection.observe(signal)
+              for (const signal of signals) signalled(signal)
               if (lost > 0) telemetry.count('signals_lost_total', {}, lost)
             },
             onFlood: (reading, thread) => floods.observe(reading, performance.now(), thread),
@@ -695,7 +719,10 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         ...(config.acme === undefined ? {} : { unseal: unsealer(config.key, ring, config.id, disk.options) }),
         onApi: (event) => api.observe(event),
         onLogin: (attempt) => loggedIn(attempt),
-        ended: { wants: () => detection.isOn, take: (request) => detection.observe(signalOf(request, ring)) },
+        ended: {
+          wants: () => detection.isOn || insiders?.watchesRequests === true,
+          take: (request) => signalled(signalOf(request, ring)),
+        },
         meter: sourceMeter((reading) => floods.observe(reading, performance.now())),
         challenges,
         portal,
@@ -808,6 +835,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         fabric,
         state: () => ledger.state(),
         sign: (message) => signMessage(privateKey, message),
+        onDissent: (validator, reason) => conduct?.seen(validator, 'verdict', reason),
       }),
       tpm: config.tpm,
       caseInput: config.caseInput,
@@ -866,6 +894,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       sign: (message) => signMessage(privateKey, message),
       numbers: new NonceNumbers(join(config.data, 'keys', 'nonces.json'), disk.seal),
       events,
+      onFault: (party, fault) => conduct?.seen(party, 'share', fault),
     })
     closers.push(() => signing.stop())
     const openHolder = async (
@@ -897,7 +926,12 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       view: () => view,
       state: () => ledger.state(),
       sign: (message) => signMessage(privateKey, message),
-      log: openings,
+      log: {
+        add: (record) => {
+          insiders?.opened(record)
+          return openings.add(record)
+        },
+      },
     })
     closers.push(() => vault.stop())
     const releases = followReleases({
@@ -920,6 +954,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       open: (request) => vault.open(request),
       submit: (body, waitMs) => ledger.submit(signInOwnName(body), waitMs),
       events,
+      onWrong: (party, version, index) => conduct?.seen(party, 'shard', `shard ${index} of ${version}`),
+      onLiars,
       other: releases?.answer,
     })
     closers.push(() => objects.stop())
@@ -1045,6 +1081,29 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       desk.add(finding)
       playbooks.found(finding)
     }
+    conduct = new ConductWatch({
+      self: config.id,
+      look: () => {
+        const { reachable, quorum } = ledger.status()
+        return {
+          links: fabric.links(),
+          validators: ledger.state().validators.map(({ id }) => id),
+          reachable,
+          quorum,
+          unconfirmed: early.unconfirmedByIssuer(Date.now()),
+        }
+      },
+      unconfirmedMax: UNCONFIRMED_MAX,
+      onSeen: (node, kind) => telemetry.count('node_faults_total', { node, kind }, 1),
+      onNote: (line) => events.add('finding', 'info', line),
+      onFinding: (finding) => {
+        telemetry.count('findings_total', { rule: finding.detector }, 1)
+        events.add('finding', finding.severity === 'low' ? 'warn' : 'bad', describeConduct(finding))
+        reportFound(finding)
+      },
+    })
+    conduct.start()
+    closers.push(() => conduct?.stop())
     const logins = new LoginWatch({
       self: config.id,
       fabric,
@@ -1058,6 +1117,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         if (payload[0] === SOURCE_SUMMARY_VERSION) slowLogins.merge(from, payload)
         else if (payload[0] === RULE_SUMMARY_VERSION) detection.merge(from, payload, Date.now())
         else if (payload[0] === ANOMALY_SUMMARY_VERSION) anomalies.merge(from, payload, Date.now())
+        else if (payload[0] === INSIDER_SUMMARY_VERSION) insiders?.merge(from, payload)
         else if (payload[0] === STREAMS_VERSION) signals.merge(payload, Date.now())
         else desk.merge(from, payload, Date.now())
       },
@@ -1097,11 +1157,29 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       },
     })
     closers.push(followDetection(detection, fabric))
+    insiders = new InsiderWatch({
+      fabric,
+      view: () => view,
+      file: join(config.data, 'insiders.bin'),
+      disk: disk.seal,
+      onFinding: (finding) => {
+        telemetry.count('findings_total', { rule: finding.detector }, 1)
+        events.add('finding', 'warn', describeInsider(finding))
+        reportFound(finding)
+      },
+      log,
+    })
+    await insiders.start()
+    closers.push(() => insiders?.stop())
     await slowLogins.start()
     // All that is opened is opened by now.
     await disk.settled()
     keeper?.follow(ledger.state())
     closers.push(() => slowLogins.stop())
+    const signalled = (signal: Signal): void => {
+      detection.observe(signal)
+      insiders?.requested(signal)
+    }
     const loggedIn = (attempt: LoginEvent): void => {
       if (attempt.failed) logins.failed(attempt)
       slowLogins.observe(attempt)
@@ -1220,6 +1298,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       workloads,
       reception,
       desk,
+      insiders,
       notifier,
       playbooks,
       bouncers: new Bouncers({ view: () => view, enforced: early.enforced, version: () => blocksWithNews + early.changes }),
@@ -1262,12 +1341,13 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       mint: (asked, timeoutMs) => signing.mint(asked, timeoutMs),
       propose: node.proposeContent,
       proposeInOwnName: node.proposeInOwnName,
+      onLiars,
     })
     const leaseKeeper = new LeaseKeeper({
       self: config.id,
       view: () => view,
       state,
-      facts: () => factsOf({ ring, view: () => view, state }),
+      facts: () => factsOf({ ring, view: () => view, state, onLiars }),
       reader: readerOfNode(config.id, privateKey),
       ask: (signed) => vault.open(signed),
       submit: inOwnName,
@@ -1280,6 +1360,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       operations: adminOperations(node),
       consoleDirectory: CONSOLE_DIRECTORY,
       ownerOf: (key) => node.bouncers.ownerOf(key),
+      onOperation: (operator, operation) => insiders?.operated(`operator:${operator}`, operation, Date.now()),
       other: face,
       signIn: (token) => verifyOperatorToken(token, { ring, operators: view.operators, nowMs: Date.now() }),
     })

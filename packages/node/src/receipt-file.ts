@@ -1,9 +1,10 @@
 /** Verifies a receipt, or a bundle of evidence, and a genesis document that lie in files: what an auditor runs. */
-import { readTextFile } from './config.ts'
+
 import { StartError } from './errors.ts'
 import { type EvidenceVerdict, verifyEvidence } from './evidence.ts'
 import { readGenesis } from './node.ts'
 import { ReceiptInvalid, type ReceiptVerdict, verifyReceipt } from './receipt.ts'
+import { readTextFile } from './text-file.ts'
 
 /** @throws {StartError} `RECEIPT_INVALID`, naming the part that does not hold, and when a file cannot be read. */
 export function verifyReceiptFile(file: string, genesisFile: string): ReceiptVerdict {

@@ -15,13 +15,17 @@ const HASH_BYTES = 32
 /** Choices of rules in use at one time, and some that were. */
 const FILES_MAX = 16
 
-/** @param directory Made when there is something to keep. @param seal Of the disk that it is on: rules of a policy may be nobody's business. */
-export function cachingCompiler(directory: string, seal?: DiskSeal): RuleCompiler {
+/**
+ * @param directory Made when there is something to keep. @param seal Of the disk that it is on: rules of a policy may be nobody's business.
+ * @param memoValuesMax As of `CompileOptions`.
+ */
+export function cachingCompiler(directory: string, seal?: DiskSeal, memoValuesMax?: number): RuleCompiler {
   return (sources, options) => {
     const file = join(directory, `${keyOf(sources, options)}.rules`)
     const prepared = readChecked(file, seal)
     return compileRules(sources, {
       ...options,
+      ...(memoValuesMax === undefined ? {} : { memoValuesMax }),
       ...(prepared === undefined ? {} : { prepared }),
       onPrepared: (bytes) => keep(directory, file, bytes, seal),
     })

@@ -25,6 +25,7 @@ import { BotNames } from './bot-names.ts'
 import { openBreaches } from './breached-passwords.ts'
 import { signalOf } from './detection.ts'
 import { IndicatorSets } from './indicators/indicator-store.ts'
+import { watchesRequests } from './insider-watch.ts'
 import { usePassKeys } from './pass-keys.ts'
 import { RemotePortal } from './people/remote-portal.ts'
 import { openPlaces } from './places.ts'
@@ -54,7 +55,11 @@ const { config, ring, region, disk } = start
 const say = (message: FromWorker): void => port.postMessage(message)
 const startedAtMs = Date.now()
 
-const compile = cachingCompiler(join(config.data, 'rules'), disk === undefined ? undefined : new DiskSeal(disk))
+const compile = cachingCompiler(
+  join(config.data, 'rules'),
+  disk === undefined ? undefined : new DiskSeal(disk),
+  config.memoValuesMax,
+)
 
 let inForce: { readonly text: string; readonly compiled: CompiledPolicy } | undefined
 
@@ -101,7 +106,8 @@ let logins: LoginEvent[] = []
 let floods: FloodReading[] = []
 let signals: Signal[] = []
 let signalsLost = 0
-let detecting = wantsSignals(view.policy)
+const isDetecting = (): boolean => wantsSignals(view.policy) || watchesRequests(view)
+let detecting = isDetecting()
 let api: ApiEvent[] = []
 let kept: KeptRequest[] = []
 let seen: { readonly sighting: NonNullable<ReturnType<RuleSightings['of']>>; readonly atMs: number }[] = []
@@ -257,7 +263,7 @@ function receive(message: ToWorker): void {
       view = viewOf(message.view, certified, view)
       certifiedAtMs = message.view.certifiedAtMs
       if (view.policyVersion !== before.policyVersion || !sameKeys(view, before)) tokens = tokensOf(view, replays)
-      detecting = wantsSignals(view.policy)
+      detecting = isDetecting()
       break
     }
     case 'denials':

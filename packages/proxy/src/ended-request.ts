@@ -23,6 +23,8 @@ export interface EndedRequest {
   readonly account: string | undefined
   /** Of the token, or of the cookie that the policy names: whoever has it is the session. */
   readonly session: string | undefined
+  /** Issuer and subject of the token. */
+  readonly subject?: string | undefined
   readonly login: 'failed' | 'good' | undefined
   readonly signup: boolean
 }
@@ -65,6 +67,7 @@ export function endedRequest(
       credential === undefined
         ? cookieOf(rawHeaders, policy.detectors.session?.cookie)
         : `${credential.issuer}\n${credential.sessionId ?? credential.tokenId ?? credential.subject ?? ''}`,
+    subject: credential?.subject === undefined ? undefined : `${credential.issuer}\n${credential.subject}`,
     login: login ?? (judgement.login !== undefined && isGood ? 'good' : undefined),
     signup: isGood && route.route?.signup !== undefined && facts.method === 'POST',
   }

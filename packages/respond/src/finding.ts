@@ -1,7 +1,21 @@
 /** What a detector of a node concluded, as it travels between nodes and is kept: the smallest part of an incident. */
 
-/** Kinds of what a finding may be about. Values are addresses, prefixes, fingerprints, or hashes: never a name. */
-export const SUBJECT_KINDS = ['source', 'network', 'fingerprint', 'account', 'session', 'path', 'route', 'service'] as const
+/**
+ * Kinds of what a finding may be about. Values are addresses, prefixes, fingerprints, or hashes: never a person's name. An `identity` is `operator:NAME`,
+ * `service:NAME`, `node:ID` or `key:ID`, as the ledger has it.
+ */
+export const SUBJECT_KINDS = [
+  'source',
+  'network',
+  'fingerprint',
+  'account',
+  'session',
+  'path',
+  'route',
+  'service',
+  'identity',
+  'node',
+] as const
 export type SubjectKind = (typeof SUBJECT_KINDS)[number]
 
 export interface FindingSubject {
@@ -31,7 +45,12 @@ export interface FindingRecord {
   readonly reason: string
   /** Whether the node says that its sources be denied. */
   readonly denied: boolean
+  /** Of the incident, at least; undefined: as its techniques and detectors have it. */
+  readonly severity?: Severity | undefined
 }
+
+export const SEVERITIES = ['low', 'medium', 'high'] as const
+export type Severity = (typeof SEVERITIES)[number]
 
 export const SOURCES_MAX = 64
 export const REASON_CHARS_MAX = 512
@@ -49,7 +68,7 @@ const isTime = (value: unknown): value is number => Number.isSafeInteger(value) 
 /** From JSON that another node, or a file, has. Undefined for anything that is none. */
 export function readFinding(value: unknown): FindingRecord | undefined {
   if (typeof value !== 'object' || value === null) return undefined
-  const { node, detector, attack, service, subject, sources, firstMs, lastMs, times, reason, denied } = value as Record<
+  const { node, detector, attack, service, subject, sources, firstMs, lastMs, times, reason, denied, severity } = value as Record<
     string,
     unknown
   >
@@ -60,6 +79,7 @@ export function readFinding(value: unknown): FindingRecord | undefined {
   if (!Array.isArray(sources) || sources.length > SOURCES_MAX || !sources.every((one) => isText(one, 64))) return undefined
   if (!isTime(firstMs) || !isTime(lastMs) || lastMs < firstMs || !Number.isSafeInteger(times) || (times as number) < 1)
     return undefined
+  if (severity !== undefined && !SEVERITIES.includes(severity as Severity)) return undefined
   const { kind, value: about } = (typeof subject === 'object' && subject !== null ? subject : {}) as Record<string, unknown>
   if (!SUBJECT_KINDS.includes(kind as SubjectKind) || !isText(about, 256)) return undefined
   return {
@@ -74,5 +94,6 @@ export function readFinding(value: unknown): FindingRecord | undefined {
     times: times as number,
     reason,
     denied,
+    ...(severity === undefined ? {} : { severity: severity as Severity }),
   }
 }

@@ -4,7 +4,7 @@
  *
  * A function of the set of findings, and of nothing else: every node that knows the same findings tells the same incidents.
  */
-import { type FindingRecord, type FindingSubject, findingId } from './finding.ts'
+import { type FindingRecord, type FindingSubject, findingId, SEVERITIES, type Severity } from './finding.ts'
 
 const JOIN_MS = 24 * 3_600_000
 const CAMPAIGN_MS = 3_600_000
@@ -48,7 +48,7 @@ export interface Incident {
   readonly id: string
   /** Of all its findings: what an operator closed by stays closed by. */
   readonly ids: readonly string[]
-  readonly severity: 'low' | 'medium' | 'high'
+  readonly severity: Severity
   readonly title: string
   readonly services: readonly string[]
   readonly attack: readonly string[]
@@ -148,7 +148,7 @@ function incidentOf({ findings }: Group): Incident {
   return {
     id: idOf(findingId(findings[0]!)),
     ids: findings.map((finding) => idOf(findingId(finding))),
-    severity: isInside || detectors.length > 2 ? 'high' : detectors.length > 1 || nodes.length > 1 ? 'medium' : 'low',
+    severity: severityOf(findings, isInside || detectors.length > 2, detectors.length > 1 || nodes.length > 1),
     title: titleOf(detectors, sources.length, services),
     services,
     attack,
@@ -162,6 +162,15 @@ function incidentOf({ findings }: Group): Incident {
     duplicates: times - timeline.length,
     timeline: timeline.slice(0, TIMELINE_MAX),
   }
+}
+
+/** What its findings say themselves is the least. */
+function severityOf(findings: readonly FindingRecord[], isHigh: boolean, isMedium: boolean): Severity {
+  if (isHigh) return 'high'
+  const least = Math.max(0, ...findings.map(({ severity = 'low' }) => SEVERITIES.indexOf(severity)))
+  // Of a node of the ring several nodes say so as a rule: that alone is no more.
+  const isOwn = findings.every(({ subject }) => subject.kind === 'node')
+  return SEVERITIES[Math.max(least, isMedium && !isOwn ? 1 : 0)] as Severity
 }
 
 function titleOf(detectors: readonly string[], sources: number, services: readonly string[]): string {

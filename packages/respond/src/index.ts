@@ -1,3 +1,4 @@
+export { ASSIGNMENTS_VERSION, type Assignment, Assignments } from './assignments.ts'
 export { CLOSINGS_VERSION, type Closing, Closings } from './closings.ts'
 export {
   type FindingRecord,

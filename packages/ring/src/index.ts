@@ -264,6 +264,7 @@ export {
   parsePolicyDocument,
 } from './policy-document.ts'
 export { type FleetPolicy, type FleetUpdate, isInWindow } from './policy-fleet.ts'
+export type { InsiderPolicy } from './policy-insider.ts'
 export { policyJsonSchema } from './policy-json-schema.ts'
 export type { ModelPolicy } from './policy-model.ts'
 export { type ServiceNodes, servedBy } from './policy-nodes.ts'

@@ -6,6 +6,7 @@ import { z } from 'zod'
 import { didYouMean } from './did-you-mean.ts'
 import { AnomalySettings, anomaliesOf } from './policy-anomalies.ts'
 import type { PolicyFault } from './policy-faults.ts'
+import { InsiderSettings } from './policy-insider.ts'
 import { ModelSettings } from './policy-model.ts'
 import { Duration, Name } from './policy-values.ts'
 
@@ -117,6 +118,7 @@ export const detectionKeys = {
     })
     .optional()
     .meta({ description: 'Where sessions are to be seen, besides tokens. Only a keyed hash of it is counted.' }),
+  insider: InsiderSettings,
   model: ModelSettings.optional().meta({ description: 'Learns from requests, and judges what rules let pass.' }),
   anomalies: AnomalySettings.optional().meta({ description: 'Learns what is usual, and says what is not.' }),
   rules: z

@@ -11,17 +11,19 @@ import { decisionRow, spanRows } from './store-rows.ts'
 import type { Span } from './types.ts'
 
 const FLUSH_EVERY_MS = 100
-const BATCH_ROWS_MAX = 2_000
 const BATCHES_UNDER_WAY_MAX = 4
+/** A batch is this part of what may wait. */
+const BATCHES_WAITING = 10
 const QUERIES_UNDER_WAY_MAX = 256
-const DECISIONS_WAITING_MAX = 20_000
-const SPANS_WAITING_MAX = 20_000
+const WAITING_MAX = 20_000
 const RESTART_PAUSE_MS_MAX = 30_000
 const CLOSE_MS_MAX = 5_000
 /** At most one line about failing inserts in this time. */
 const COMPLAIN_EVERY_MS = 10_000
 
 export interface StoreThreadOptions extends StoreOptions {
+  /** As of `TelemetryOptions`. */
+  readonly waitingMax?: number | undefined
   readonly log: (level: 'info' | 'warn', line: string) => void
   /** Told of everything lost. */
   readonly onLost: (what: 'decision' | 'span' | 'batch', count: number) => void
@@ -34,7 +36,9 @@ interface Waiting {
 
 export class StoreThread {
   readonly #options: StoreThreadOptions
-  readonly #decisions = new DecisionBuffer(DECISIONS_WAITING_MAX)
+  readonly #waitingMax: number
+  readonly #batchRowsMax: number
+  readonly #decisions: DecisionBuffer
   readonly #waiting = new Map<number, Waiting>()
   #spans: Span[] = []
   #worker: Worker | undefined
@@ -49,6 +53,9 @@ export class StoreThread {
 
   constructor(options: StoreThreadOptions) {
     this.#options = options
+    this.#waitingMax = options.waitingMax ?? WAITING_MAX
+    this.#batchRowsMax = Math.ceil(this.#waitingMax / BATCHES_WAITING)
+    this.#decisions = new DecisionBuffer(this.#waitingMax)
   }
 
   /** Resolves when the store is open. */
@@ -61,6 +68,7 @@ export class StoreThread {
           retentionMs: this.#options.retentionMs,
           key: this.#options.key,
           acceptsClear: this.#options.acceptsClear ?? false,
+          pageCacheBytes: this.#options.pageCacheBytes,
         } satisfies StoreOptions,
       })
       let failure = 'its thread ended'
@@ -91,7 +99,7 @@ export class StoreThread {
   }
 
   recordSpan(span: Span): void {
-    if (this.#spans.length >= SPANS_WAITING_MAX) this.#options.onLost('span', 1)
+    if (this.#spans.length >= this.#waitingMax) this.#options.onLost('span', 1)
     else this.#spans.push(span)
     this.#arm()
   }
@@ -151,8 +159,8 @@ export class StoreThread {
   #flush(all: boolean): void {
     if (this.#worker === undefined) return
     while ((this.#decisions.size > 0 || this.#spans.length > 0) && (all || this.#underWay < BATCHES_UNDER_WAY_MAX)) {
-      const decisions = this.#decisions.take(BATCH_ROWS_MAX)
-      const spans = this.#spans.splice(0, BATCH_ROWS_MAX)
+      const decisions = this.#decisions.take(this.#batchRowsMax)
+      const spans = this.#spans.splice(0, this.#batchRowsMax)
       this.#underWay++
       this.#underWayRows.push(decisions.length + spans.length)
       this.#worker.postMessage({

@@ -26,6 +26,8 @@ export interface StoreOptions {
   readonly key?: Uint8Array | undefined
   /** Where rows are sealed: is a file in the clear to be expected, and its rows to be sealed? */
   readonly acceptsClear?: boolean
+  /** Of the file, kept in memory; 2,000 KiB unless given, as SQLite does. */
+  readonly pageCacheBytes?: number | undefined
 }
 
 export class Store {
@@ -43,6 +45,9 @@ export class Store {
     const opened = openDatabase(options.directory, nowMs, this.#rows, options.acceptsClear ?? false)
     this.putAside = opened.putAside
     this.#database = opened.database
+    const { pageCacheBytes } = options
+    // In KiB when it is negative.
+    if (pageCacheBytes !== undefined) this.#database.exec(`PRAGMA cache_size = -${Math.ceil(pageCacheBytes / 1_024)}`)
     this.#insertDecision = this.#database.prepare(INSERT_DECISION)
     this.#insertSpan = this.#database.prepare(INSERT_SPAN)
   }

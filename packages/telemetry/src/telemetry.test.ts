@@ -36,6 +36,19 @@ test('under a flood of allows every denial is kept, and what sampling left out i
   await telemetry.stop()
 })
 
+test('what waits to be stored is bounded as it was said, and what found no room is counted', async () => {
+  const telemetry = await openTelemetry({ ...here, waitingMax: 20 })
+  for (let at = 0; at < 50; at++) {
+    telemetry.recordDecision(decisionRecord({ requestId: `d${at}`, atMs: at, outcome: 'deny' }))
+    telemetry.recordSpan(span({ spanId: at.toString(16).padStart(16, '0') }))
+  }
+  assert.equal((await telemetry.decisions({ outcome: 'deny', limit: 1_000 })).length, 20)
+  const lost = (what: string): number =>
+    Number(new RegExp(`telemetry_dropped_total\\{what="${what}"\\} (\\d+)`).exec(telemetry.metrics())?.[1])
+  assert.deepEqual([lost('decision'), lost('span')], [30, 30])
+  await telemetry.stop()
+})
+
 test('query values reach neither the store nor a listener, wherever the caller left them', async () => {
   const telemetry = await openTelemetry(here)
   const live: string[] = []

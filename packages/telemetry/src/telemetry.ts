@@ -23,6 +23,10 @@ export interface TelemetryOptions {
   readonly retentionDecisionsMax?: number
   /** How long anything is kept, milliseconds; 7 days unless given. */
   readonly retentionMs?: number
+  /** Decisions, and spans, that may wait for the store's thread, some 700 bytes each; 20,000 of each unless given. What is beyond it is lost, and counted. */
+  readonly waitingMax?: number
+  /** As of `StoreOptions`. */
+  readonly pageCacheBytes?: number
   readonly otlp?: OtlpOptions
   /** Seals the store's rows. `key`: 32 bytes. `acceptsClear`: a store in the clear is to be expected, and sealed. */
   readonly seal?: { readonly key: Uint8Array; readonly acceptsClear: boolean } | undefined
@@ -53,6 +57,8 @@ export async function openTelemetry(options: TelemetryOptions): Promise<Telemetr
     directory: options.directory,
     retentionDecisionsMax,
     retentionMs,
+    waitingMax: options.waitingMax,
+    pageCacheBytes: options.pageCacheBytes,
     ...options.seal,
     log,
     onLost: (what, count) => metrics.count('telemetry_dropped_total', { what }, count),

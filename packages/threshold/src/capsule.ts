@@ -14,9 +14,9 @@
  * The key that comes out is for one authenticated encryption (AES-256-GCM) of one object. Capsules are bound to the key, not to the
  * epoch, so that resharing leaves them as they are; partial decryptions are bound to the epoch.
  */
-import { sha256 } from '@noble/hashes/sha2.js'
 import { fail, ThresholdError } from './errors.ts'
-import { ELEMENT_BYTES, type Element, independentGenerator, ristretto } from './group.ts'
+import { ELEMENT_BYTES, type Element, type Group, independentGenerator, ristretto } from './group.ts'
+import { sha256 } from './hash.ts'
 import type { KeyShare, PublicKey } from './key.ts'
 import { type EqualityStatement, proveEquality, readEquality, verifyEquality, writeEquality } from './proof.ts'
 import { add, encodeScalar, hashParts, hashToScalar, lagrangeAtZero, multiply, negate, type Scalar } from './scalar.ts'
@@ -27,11 +27,12 @@ export const LABEL_BYTES_MAX = 1_024
 const EQUALITY_BYTES = 64
 export const CAPSULE_KEY_BYTES = 32
 
-let generator: Element | undefined
+let generator: { readonly group: Group; readonly element: Element } | undefined
 /** Computed at first use: mapping to the group takes longer than loading the module. */
 function secondGenerator(): Element {
-  generator ??= independentGenerator('RINGWALL_THRESHOLD_CAPSULE_V1')
-  return generator
+  if (generator?.group !== ristretto)
+    generator = { group: ristretto, element: independentGenerator('RINGWALL_THRESHOLD_CAPSULE_V1') }
+  return generator.element
 }
 
 function assertSealing(publicKey: PublicKey): void {
@@ -112,7 +113,7 @@ export function verifyCapsule(publicKey: PublicKey, body: Uint8Array): Capsule {
   reader.end()
   if (!verifyEquality(capsuleStatement(publicKey, label, u, uBar), proof))
     fail('THRESHOLD_PROOF', "the capsule's proof does not verify: it was changed, or not made for this key and label")
-  return { label, u, uBar, digest: sha256(body), body: Uint8Array.from(body) }
+  return { label, u, uBar, digest: sha256(body), body: new Uint8Array(body) }
 }
 
 /** A capsule whose proof was not looked at; its elements are not decoded yet, which is most of what reading it would cost. */

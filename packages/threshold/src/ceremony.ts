@@ -19,12 +19,12 @@
  * deals its own share, and the new shares interpolate what was dealt, so that the key stays. A refresh is a resharing to the same
  * parties (its aim is that of Herzberg, Jarecki, Krawczyk, Yung, 1995).
  */
-import { sha256 } from '@noble/hashes/sha2.js'
 import { concatBytes } from '@noble/hashes/utils.js'
 import { type Accusation, type Fault, NO_SUBJECT } from './blame.ts'
 import { type Answer, type Dealing, decodeAnswer, encodeAnswer, makeComplaint, makeDealing, openShare } from './dealing.ts'
 import { fail, ThresholdError } from './errors.ts'
 import { type Element, groupNamed } from './group.ts'
+import { sha256 } from './hash.ts'
 import { KeyShare, type Member, PublicKey } from './key.ts'
 import { CeremonyMemo } from './memo.ts'
 import { Ceremony, type Receiver } from './plan.ts'
@@ -217,7 +217,7 @@ function posted(
   if (state.phase === 'done' || state.phase === 'aborted') return nothing(state)
   if (body.length > MESSAGE_BYTES_MAX || attestation.length > ATTESTATION_BYTES_MAX) return nothing(state)
   const { ceremony } = state
-  const message: Attested = { body: Uint8Array.from(body), attestation: Uint8Array.from(attestation) }
+  const message: Attested = { body: new Uint8Array(body), attestation: new Uint8Array(attestation) }
   const dealer = ceremony.dealer(from)
   if (dealer !== undefined && isFor(body, 'dealing', ceremony.id)) return onDealing(state, dealer, message, tools)
   const receiver = ceremony.receiver(from)

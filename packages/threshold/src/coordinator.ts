@@ -113,13 +113,13 @@ export class Coordinator {
     switch (event.kind) {
       case 'commitments':
         return this.#onCommitments(event.from, {
-          body: Uint8Array.from(event.body),
-          attestation: Uint8Array.from(event.attestation),
+          body: new Uint8Array(event.body),
+          attestation: new Uint8Array(event.attestation),
         })
       case 'sign':
         return this.#begin(event.session, event.message)
       case 'share':
-        return this.#onShare(event.from, { body: Uint8Array.from(event.body), attestation: Uint8Array.from(event.attestation) })
+        return this.#onShare(event.from, { body: new Uint8Array(event.body), attestation: new Uint8Array(event.attestation) })
       case 'refused':
         return this.#onRefused(event.session, event.from)
       case 'timeout':
@@ -165,7 +165,7 @@ export class Coordinator {
       fail('THRESHOLD_LIMIT', `${message.length} bytes, at most ${SIGNED_BYTES_MAX} are signed`)
     const session: Session = {
       name,
-      message: Uint8Array.from(message),
+      message: new Uint8Array(message),
       excluded: new Set(),
       request: NO_SUBJECT,
       digest: '',

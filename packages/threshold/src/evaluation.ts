@@ -8,11 +8,10 @@
  * The key may be one that opens capsules as well: H(input) is nobody's u, since a capsule proves that its maker knows the logarithm of u to G, and
  * nobody knows that of H(input). Inputs are for the caller to separate: what one right covers must not be an input of another.
  */
-import { ristretto255_hasher } from '@noble/curves/ed25519.js'
-import { sha256 } from '@noble/hashes/sha2.js'
 import { type Capsule, type Partial, verifyPartial, verifyPartials } from './capsule.ts'
 import { fail, ThresholdError } from './errors.ts'
 import { ristretto } from './group.ts'
+import { sha256 } from './hash.ts'
 import type { PublicKey } from './key.ts'
 import { hashParts, lagrangeAtZero } from './scalar.ts'
 
@@ -25,8 +24,7 @@ export function evaluationPoint(publicKey: PublicKey, input: Uint8Array): Capsul
   if (input.length > EVALUATION_INPUT_BYTES_MAX)
     fail('THRESHOLD_LIMIT', `an input has ${input.length} bytes, at most ${EVALUATION_INPUT_BYTES_MAX} are taken`)
   const body = hashParts('RINGWALL_THRESHOLD_EVALUATION_V1', [publicKey.groupKey, input])
-  const point = ristretto255_hasher.hashToCurve(body, { DST: 'RINGWALL_THRESHOLD_EVALUATION_V1' })
-  const u = ristretto.decode(point.toBytes())
+  const u = ristretto.hash(body, 'RINGWALL_THRESHOLD_EVALUATION_V1')
   return { label: input, u, uBar: u, digest: sha256(body), body }
 }
 

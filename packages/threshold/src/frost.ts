@@ -4,10 +4,10 @@
  * The functions of the RFC, without state: who keeps nonces is `signer.ts`, who collects shares `coordinator.ts`. Names are the
  * RFC's. One function goes beyond it: `verifyGroupSignature`, which aggregation rests on.
  */
-import { sha512 } from '@noble/hashes/sha2.js'
 import { concatBytes, utf8ToBytes } from '@noble/hashes/utils.js'
 import { fail, ThresholdError } from './errors.ts'
 import { type Element, edwards } from './group.ts'
+import { sha512 } from './hash.ts'
 import type { KeyShare, PublicKey } from './key.ts'
 import { add, assertIdentifiers, encodeScalar, lagrangeAtZero, multiply, negate, reduceWide, type Scalar } from './scalar.ts'
 import { Secret } from './secret.ts'
@@ -16,11 +16,17 @@ const CONTEXT = 'FROST-ED25519-SHA512-v1'
 const hash = (...parts: readonly Uint8Array[]): Uint8Array => sha512(concatBytes(...parts))
 
 // RFC 9591 section 6.1. H2 has no prefix, so that the challenge is that of RFC 8032.
-const H1 = (message: Uint8Array): Scalar => reduceWide(hash(utf8ToBytes(`${CONTEXT}rho`), message))
+const [RHO, NONCE, MSG, COM] = ['rho', 'nonce', 'msg', 'com'].map((name) => utf8ToBytes(`${CONTEXT}${name}`)) as [
+  Uint8Array,
+  Uint8Array,
+  Uint8Array,
+  Uint8Array,
+]
+const H1 = (message: Uint8Array): Scalar => reduceWide(hash(RHO, message))
 const H2 = (...parts: readonly Uint8Array[]): Scalar => reduceWide(hash(...parts))
-const H3 = (...parts: readonly Uint8Array[]): Scalar => reduceWide(hash(utf8ToBytes(`${CONTEXT}nonce`), ...parts))
-const H4 = (message: Uint8Array): Uint8Array => hash(utf8ToBytes(`${CONTEXT}msg`), message)
-const H5 = (message: Uint8Array): Uint8Array => hash(utf8ToBytes(`${CONTEXT}com`), message)
+const H3 = (...parts: readonly Uint8Array[]): Scalar => reduceWide(hash(NONCE, ...parts))
+const H4 = (message: Uint8Array): Uint8Array => hash(MSG, message)
+const H5 = (message: Uint8Array): Uint8Array => hash(COM, message)
 
 export const NONCE_RANDOM_BYTES = 64
 export const SIGNATURE_BYTES = 64

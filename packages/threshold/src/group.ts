@@ -8,6 +8,9 @@
  *
  * libsodium knows elements by their encodings, noble by coordinates; from one to the other is a square root or an inversion. So an element
  * keeps whichever form it has, and gets the other when it is needed, once.
+ *
+ * `groupOf` takes its points from outside, and `replaceGroups` puts other groups in the place of both: for simulations that run the protocols
+ * over a model of a group. No setting reaches it, and no module of a product may call it (`sim/threshold/exponent.test.ts`).
  */
 import { mulAddUnsafe } from '@noble/curves/abstract/curve.js'
 import { ed25519, ristretto255, ristretto255_hasher } from '@noble/curves/ed25519.js'
@@ -53,13 +56,25 @@ export interface Group {
   combine(elements: readonly Element[], scalars: readonly Scalar[]): Element
 }
 
+/** ristretto255 alone can be hashed to: edwards25519's keys are never hashes. */
+export interface HashableGroup extends Group {
+  /** An element that nobody knows the logarithm of: RFC 9496's one-way map, by way of RFC 9380's expansion under `domain`. */
+  hash(message: Uint8Array, domain: string): Element
+}
+
 interface Constructor<P> {
   readonly BASE: P
   readonly ZERO: P
   fromBytes(bytes: Uint8Array): P
 }
 
-interface NoblePoint<P> {
+/** What a group's elements are, where no arithmetic over encodings computes: `@noble/curves`' points, or those of a model. */
+export interface Points<P> extends Constructor<P> {
+  /** The sum of `scalars[i]` times `points[i]`, none of them zero. Variable time. At least one. */
+  combine(points: readonly P[], scalars: readonly Scalar[]): P
+}
+
+export interface Point<P> {
   add(other: P): P
   negate(): P
   equals(other: P): boolean
@@ -70,25 +85,33 @@ interface NoblePoint<P> {
 }
 
 /** noble's types want more of a point than is used here. */
-const combinePoints = mulAddUnsafe as unknown as <P>(c: Constructor<P>, points: readonly P[], scalars: readonly Scalar[]) => P
+const combineNoble = mulAddUnsafe as unknown as <P>(c: Constructor<P>, points: readonly P[], scalars: readonly Scalar[]) => P
+
+const noblePoints = <P extends Point<P>>(Curve: Constructor<P>): Points<P> => ({
+  BASE: Curve.BASE,
+  ZERO: Curve.ZERO,
+  fromBytes: (bytes) => Curve.fromBytes(bytes),
+  // All at once, by one shared chain of doublings.
+  combine: (points, scalars) => combineNoble(Curve, points, scalars),
+})
 
 /** Scalars below this are multiplied by noble: a few additions of known points are less than libsodium's whole chain for each. */
 const SHORT = 1n << 32n
 
 /** One of the two is there. */
-class Forms<P extends NoblePoint<P>> {
-  readonly #Point: Constructor<P>
+class Forms<P extends Point<P>> {
+  readonly #points: Points<P>
   #point: P | undefined
   #bytes: Uint8Array | undefined
 
-  constructor(Point: Constructor<P>, point: P | undefined, bytes: Uint8Array | undefined) {
-    this.#Point = Point
+  constructor(points: Points<P>, point: P | undefined, bytes: Uint8Array | undefined) {
+    this.#points = points
     this.#point = point
     this.#bytes = bytes
   }
 
   get point(): P {
-    this.#point ??= this.#Point.fromBytes(this.#bytes as Uint8Array)
+    this.#point ??= this.#points.fromBytes(this.#bytes as Uint8Array)
     return this.#point
   }
 
@@ -107,14 +130,14 @@ class Forms<P extends NoblePoint<P>> {
   }
 }
 
-function groupOf<P extends NoblePoint<P>>(name: SuiteName, Point: Constructor<P>): Group {
-  const ofPoint = (point: P): Element => new Forms(Point, point, undefined) as unknown as Element
-  const ofBytes = (bytes: Uint8Array): Element => new Forms(Point, undefined, bytes) as unknown as Element
+export function groupOf<P extends Point<P>>(name: SuiteName, of: Points<P>): Group {
+  const ofPoint = (point: P): Element => new Forms(of, point, undefined) as unknown as Element
+  const ofBytes = (bytes: Uint8Array): Element => new Forms(of, undefined, bytes) as unknown as Element
   const forms = (value: Element): Forms<P> => value as unknown as Forms<P>
   const fast = (): EncodedArithmetic | undefined => installedArithmetic()?.[name]
-  const IDENTITY = Point.ZERO.toBytes()
-  const identity = new Forms(Point, Point.ZERO, IDENTITY) as unknown as Element
-  const base = ofPoint(Point.BASE)
+  const IDENTITY = of.ZERO.toBytes()
+  const identity = new Forms(of, of.ZERO, IDENTITY) as unknown as Element
+  const base = ofPoint(of.BASE)
 
   const isIdentity = (value: Element): boolean =>
     forms(value).hasBytes ? equalBytes(forms(value).bytes, IDENTITY) : forms(value).point.is0()
@@ -128,11 +151,11 @@ function groupOf<P extends NoblePoint<P>>(name: SuiteName, Point: Constructor<P>
 
   const decodeOfAnyOrder = (bytes: Uint8Array): Element => {
     assertForm(bytes)
-    const own = Uint8Array.from(bytes)
+    const own = new Uint8Array(bytes)
     const arithmetic = fast()
     if (arithmetic !== undefined) return arithmetic.isElement(own) ? ofBytes(own) : failForm()
     try {
-      return new Forms(Point, Point.fromBytes(own), own) as unknown as Element
+      return new Forms(of, of.fromBytes(own), own) as unknown as Element
     } catch {
       return failForm()
     }
@@ -146,16 +169,20 @@ function groupOf<P extends NoblePoint<P>>(name: SuiteName, Point: Constructor<P>
 
   const multiplyBase = (scalar: Scalar): Element => {
     if (scalar === 0n) return identity
+    const arithmetic = fast()
+    if (arithmetic === undefined) return ofPoint(of.BASE.multiply(scalar))
     const factor = encodeScalar(scalar)
-    const product = fast()?.multiplyBase(factor)
+    const product = arithmetic.multiplyBase(factor)
     factor.fill(0)
-    return product === undefined ? ofPoint(Point.BASE.multiply(scalar)) : ofBytes(product)
+    return product === undefined ? ofPoint(of.BASE.multiply(scalar)) : ofBytes(product)
   }
 
   const multiply = (value: Element, scalar: Scalar): Element => {
     if (scalar === 0n || isIdentity(value)) return identity
+    const arithmetic = fast()
+    if (arithmetic === undefined) return ofPoint(forms(value).point.multiply(scalar))
     const factor = encodeScalar(scalar)
-    const product = fast()?.multiply(forms(value).bytes, factor)
+    const product = arithmetic.multiply(forms(value).bytes, factor)
     factor.fill(0)
     return product === undefined ? ofPoint(forms(value).point.multiply(scalar)) : ofBytes(product)
   }
@@ -167,8 +194,7 @@ function groupOf<P extends NoblePoint<P>>(name: SuiteName, Point: Constructor<P>
     return sum === undefined ? ofPoint(first.point.add(second.point)) : ofBytes(sum)
   }
 
-  /** All at once, by one shared chain of doublings. */
-  const combineByNoble = (elements: readonly Element[], scalars: readonly Scalar[]): Element => {
+  const combinePoints = (elements: readonly Element[], scalars: readonly Scalar[]): Element => {
     const points: P[] = []
     const factors: Scalar[] = []
     elements.forEach((value, i) => {
@@ -180,7 +206,7 @@ function groupOf<P extends NoblePoint<P>>(name: SuiteName, Point: Constructor<P>
       points.push(negative ? point.negate() : point)
       factors.push(negative ? ORDER - scalar : scalar)
     })
-    return points.length === 0 ? identity : ofPoint(combinePoints(Point, points, factors))
+    return points.length === 0 ? identity : ofPoint(of.combine(points, factors))
   }
 
   /** One after the other. Undefined where one is refused. */
@@ -207,7 +233,7 @@ function groupOf<P extends NoblePoint<P>>(name: SuiteName, Point: Constructor<P>
     identity,
     decode(bytes) {
       assertForm(bytes)
-      const own = Uint8Array.from(bytes)
+      const own = new Uint8Array(bytes)
       // In one step what is right; what is not is taken apart to say why.
       if (fast()?.isOfPrimeOrder(own) === true) return ofBytes(own)
       const value = decodeOfAnyOrder(own)
@@ -236,21 +262,33 @@ function groupOf<P extends NoblePoint<P>>(name: SuiteName, Point: Constructor<P>
       if (elements.length !== scalars.length) fail('THRESHOLD_VALUE', 'as many scalars as elements are needed')
       const arithmetic = scalars.every((scalar) => scalar < SHORT) ? undefined : fast()
       const sum = arithmetic === undefined ? undefined : combineEncoded(arithmetic, elements, scalars)
-      return sum ?? combineByNoble(elements, scalars)
+      return sum ?? combinePoints(elements, scalars)
     },
   }
 }
 
-export const edwards: Group = groupOf('ed25519', ed25519.Point)
+export let edwards: Group = groupOf('ed25519', noblePoints(ed25519.Point))
 
-export const ristretto: Group = groupOf('ristretto255', ristretto255.Point)
+const realRistretto = groupOf('ristretto255', noblePoints(ristretto255.Point))
+
+export let ristretto: HashableGroup = {
+  ...realRistretto,
+  hash: (message, domain) => realRistretto.decode(ristretto255_hasher.hashToCurve(message, { DST: domain }).toBytes()),
+}
+
+/** For all of this thread, from now on. Elements of the groups before do not mix with these. Returns those that were there. */
+export function replaceGroups(groups: { readonly edwards: Group; readonly ristretto: HashableGroup }): typeof groups {
+  const before = { edwards, ristretto }
+  edwards = groups.edwards
+  ristretto = groups.ristretto
+  return before
+}
 
 export function groupNamed(name: SuiteName): Group {
   return name === 'ed25519' ? edwards : ristretto
 }
 
-/** A generator of ristretto255 that nobody knows the logarithm of: RFC 9496's one-way map, by way of RFC 9380. */
+/** A generator of ristretto255 that nobody knows the logarithm of. */
 export function independentGenerator(label: string): Element {
-  const point = ristretto255_hasher.hashToCurve(utf8ToBytes(label), { DST: 'RINGWALL_THRESHOLD_GENERATOR_V1' })
-  return ristretto.decode(point.toBytes())
+  return ristretto.hash(utf8ToBytes(label), 'RINGWALL_THRESHOLD_GENERATOR_V1')
 }

@@ -5,10 +5,10 @@
  * Verifiable Secret Sharing", 1987): F(0) is the secret key, and a party's verification share is computed from it, so that no
  * encoding can hold verification shares that contradict the key.
  */
-import { sha256 } from '@noble/hashes/sha2.js'
 import { bytesToHex } from '@noble/hashes/utils.js'
 import { fail } from './errors.ts'
 import { ELEMENT_BYTES, type Element, type Group, groupNamed, type SuiteName } from './group.ts'
+import { sha256 } from './hash.ts'
 import { assertIdentifiers, evaluate, powersOf } from './scalar.ts'
 import { Secret } from './secret.ts'
 import { assertParty, assertPurpose, CONTEXT_BYTES, PARTIES_MAX, type Party, Reader, sameBytes, Writer } from './wire.ts'

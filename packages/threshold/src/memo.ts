@@ -6,11 +6,11 @@
  * What one thread found out another can learn (`takeFindings`, `learn`): a finding is believed, so it must be this program's own. Findings
  * hold nothing secret, and are plain values that a structured clone carries.
  */
-import { sha256 } from '@noble/hashes/sha2.js'
 import { bytesToHex, concatBytes } from '@noble/hashes/utils.js'
 import { type Complaint, type Dealing, judgeComplaint, provenDealing, type Verdict, verifyDealing } from './dealing.ts'
 import { type ThresholdCode, ThresholdError } from './errors.ts'
 import { ristretto } from './group.ts'
+import { sha256 } from './hash.ts'
 import { PublicKey } from './key.ts'
 import type { Ceremony, Receiver } from './plan.ts'
 import { encodeScalar } from './scalar.ts'

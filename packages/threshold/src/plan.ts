@@ -1,8 +1,8 @@
 /** What a ceremony is to make, agreed on before it begins. Its identifier binds every message of it. */
-import { sha256 } from '@noble/hashes/sha2.js'
 import { bytesToHex } from '@noble/hashes/utils.js'
 import { fail } from './errors.ts'
 import { type Element, ristretto, type SuiteName } from './group.ts'
+import { sha256 } from './hash.ts'
 import { assertMembers, type Member, PublicKey, THRESHOLD_MIN } from './key.ts'
 import { hashToScalar } from './scalar.ts'
 import { Secret } from './secret.ts'

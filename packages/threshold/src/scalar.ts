@@ -3,9 +3,8 @@
  * them that shares lie on (Shamir, "How to Share a Secret", 1979).
  */
 import { ed25519 } from '@noble/curves/ed25519.js'
-import { sha512 } from '@noble/hashes/sha2.js'
-import { concatBytes, utf8ToBytes } from '@noble/hashes/utils.js'
 import { fail } from './errors.ts'
+import { sha512 } from './hash.ts'
 
 export type Scalar = bigint
 
@@ -21,9 +20,14 @@ export const subtract = (a: Scalar, b: Scalar): Scalar => Fn.sub(a, b)
 export const multiply = (a: Scalar, b: Scalar): Scalar => Fn.mul(a, b)
 export const negate = (a: Scalar): Scalar => Fn.neg(a)
 
+const WORD = 8
+const WORD_BITS = 64n
+
+/** Of whole words of 8 bytes. */
 export function littleEndian(bytes: Uint8Array): bigint {
+  const words = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   let value = 0n
-  for (let i = bytes.length - 1; i >= 0; i -= 1) value = (value << 8n) | BigInt(bytes[i] as number)
+  for (let at = bytes.length - WORD; at >= 0; at -= WORD) value = (value << WORD_BITS) | words.getBigUint64(at, true)
   return value
 }
 
@@ -36,10 +40,11 @@ export function encodeScalar(value: Scalar): Uint8Array {
 /** 32 bytes. */
 export function toLittleEndian(value: bigint): Uint8Array {
   const bytes = new Uint8Array(SCALAR_BYTES)
+  const words = new DataView(bytes.buffer)
   let rest = value
-  for (let i = 0; i < SCALAR_BYTES; i += 1) {
-    bytes[i] = Number(rest & 255n)
-    rest >>= 8n
+  for (let at = 0; at < SCALAR_BYTES; at += WORD) {
+    words.setBigUint64(at, rest, true)
+    rest >>= WORD_BITS
   }
   return bytes
 }
@@ -59,15 +64,22 @@ export function reduceWide(digest: Uint8Array): Scalar {
 
 /**
  * SHA-512 over a label and parts, each with its length before it, so that no two lists of parts are the same input.
- * Labels are a registry: grep RINGWALL_THRESHOLD.
+ * Labels are ASCII, and a registry: grep RINGWALL_THRESHOLD.
  */
 export function hashParts(label: string, parts: readonly Uint8Array[]): Uint8Array {
-  const framed = [utf8ToBytes(label), ...parts].map((part) => {
-    const length = new Uint8Array(4)
-    new DataView(length.buffer).setUint32(0, part.length)
-    return concatBytes(length, part)
-  })
-  return sha512(concatBytes(...framed))
+  let size = 4 + label.length
+  for (const { length } of parts) size += 4 + length
+  const framed = new Uint8Array(size)
+  const lengths = new DataView(framed.buffer)
+  lengths.setUint32(0, label.length)
+  let at = 4
+  for (let i = 0; i < label.length; i += 1, at += 1) framed[at] = label.charCodeAt(i)
+  for (const part of parts) {
+    lengths.setUint32(at, part.length)
+    framed.set(part, at + 4)
+    at += 4 + part.length
+  }
+  return sha512(framed)
 }
 
 /** A challenge (Fiat and Shamir) or a scalar drawn from a seed, by what `parts` hold. */

@@ -20,7 +20,7 @@ export class Secret {
   static fromBytes(bytes: Uint8Array): Secret {
     decodeScalar(bytes)
     // Not `slice`: that of Node's Buffer shares the memory, and the caller wipes its copy.
-    return new Secret(Uint8Array.from(bytes))
+    return new Secret(new Uint8Array(bytes))
   }
 
   static fromScalar(value: Scalar): Secret {

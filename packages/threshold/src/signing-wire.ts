@@ -8,7 +8,6 @@
  * `hiding` and `binding` are elements, 32 bytes each.
  * `number` counts a signer's pairs of nonces within an epoch; a share names the SHA-256 of its request.
  */
-import { sha256 } from '@noble/hashes/sha2.js'
 import { bytesToHex } from '@noble/hashes/utils.js'
 import { fail } from './errors.ts'
 import {
@@ -19,6 +18,7 @@ import {
   type SigningContext,
 } from './frost.ts'
 import { ELEMENT_BYTES } from './group.ts'
+import { sha256 } from './hash.ts'
 import type { PublicKey } from './key.ts'
 import type { Scalar } from './scalar.ts'
 import { PARTIES_MAX, Reader, sameBytes, Writer } from './wire.ts'

@@ -36,6 +36,8 @@ export const PURPOSE_BYTES_MAX = 128
 
 const MAGIC = utf8ToBytes('RWT1')
 const HEADER_BYTES = MAGIC.length + 1 + CONTEXT_BYTES
+/** Room to begin with: enough for most messages. */
+const WRITER_BYTES = 512
 const NAME = /^[\x21-\x7e]{1,64}$/
 const PURPOSE = /^[\x20-\x7e]{1,128}$/
 const SUITES: readonly SuiteName[] = ['ed25519', 'ristretto255']
@@ -52,11 +54,27 @@ export function assertPurpose(purpose: string): void {
 }
 
 export class Writer {
-  readonly #parts: Uint8Array[] = []
+  /** Grows by doubling; what is beyond `#at` is nothing yet. */
+  #bytes = new Uint8Array(WRITER_BYTES)
+  #at = 0
 
   constructor(type: MessageType, context: Uint8Array) {
     if (context.length !== CONTEXT_BYTES) fail('THRESHOLD_VALUE', `a context has ${CONTEXT_BYTES} bytes`)
-    this.#parts.push(MAGIC, Uint8Array.of(MESSAGE_TYPES[type]), context)
+    this.fixed(MAGIC).u8(MESSAGE_TYPES[type]).fixed(context)
+  }
+
+  /** Room for so many more bytes. Returns where they begin. */
+  #take(count: number): number {
+    const at = this.#at
+    this.#at += count
+    if (this.#at > this.#bytes.length) {
+      const larger = new Uint8Array(Math.max(this.#at, 2 * this.#bytes.length))
+      larger.set(this.#bytes)
+      // What is written may be a secret.
+      this.#bytes.fill(0)
+      this.#bytes = larger
+    }
+    return at
   }
 
   u8(value: number): this {
@@ -74,13 +92,12 @@ export class Writer {
   #integer(value: number, bytes: number): this {
     if (!Number.isInteger(value) || value < 0 || value >= 256 ** bytes)
       fail('THRESHOLD_LIMIT', `${value} does not fit ${bytes} bytes`)
-    const out = new Uint8Array(bytes)
+    const at = this.#take(bytes)
     let rest = value
     for (let i = bytes - 1; i >= 0; i -= 1) {
-      out[i] = rest % 256
+      this.#bytes[at + i] = rest % 256
       rest = Math.floor(rest / 256)
     }
-    this.#parts.push(out)
     return this
   }
 
@@ -90,18 +107,17 @@ export class Writer {
   }
 
   scalar(value: Scalar): this {
-    this.#parts.push(encodeScalar(value))
-    return this
+    return this.fixed(encodeScalar(value))
   }
 
   element(group: Group, value: Element): this {
-    this.#parts.push(group.encode(value))
-    return this
+    return this.fixed(group.encode(value))
   }
 
   /** Of a length that the format fixes. */
   fixed(value: Uint8Array): this {
-    this.#parts.push(Uint8Array.from(value))
+    const at = this.#take(value.length)
+    this.#bytes.set(value, at)
     return this
   }
 
@@ -121,9 +137,12 @@ export class Writer {
     return this.#text(value)
   }
 
+  /** ASCII. */
   #text(value: string): this {
-    const bytes = utf8ToBytes(value)
-    return this.u8(bytes.length).fixed(bytes)
+    this.u8(value.length)
+    const at = this.#take(value.length)
+    for (let i = 0; i < value.length; i += 1) this.#bytes[at + i] = value.charCodeAt(i)
+    return this
   }
 
   suite(value: SuiteName): this {
@@ -131,13 +150,7 @@ export class Writer {
   }
 
   done(): Uint8Array {
-    const out = new Uint8Array(this.#parts.reduce((sum, { length }) => sum + length, 0))
-    let at = 0
-    for (const part of this.#parts) {
-      out.set(part, at)
-      at += part.length
-    }
-    return out
+    return this.#bytes.slice(0, this.#at)
   }
 }
 
@@ -253,18 +266,27 @@ export class Reader {
 
 /** Type and context of a message, or undefined where there is no opening. */
 export function openingOf(bytes: Uint8Array): { readonly type: number; readonly context: Uint8Array } | undefined {
-  if (bytes.length < HEADER_BYTES || MAGIC.some((byte, i) => bytes[i] !== byte)) return undefined
+  if (!hasOpening(bytes)) return undefined
   return { type: bytes[MAGIC.length] as number, context: bytes.slice(MAGIC.length + 1, HEADER_BYTES) }
 }
 
+function hasOpening(bytes: Uint8Array): boolean {
+  return bytes.length >= HEADER_BYTES && MAGIC.every((byte, i) => bytes[i] === byte)
+}
+
 export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, i) => byte === b[i])
+  return a.length === b.length && holdsAt(a, 0, b)
+}
+
+function holdsAt(bytes: Uint8Array, at: number, part: Uint8Array): boolean {
+  for (let i = 0; i < part.length; i += 1) if (bytes[at + i] !== part[i]) return false
+  return true
 }
 
 /** Whether the message says that it is of this type and context. */
 export function isFor(bytes: Uint8Array, type: MessageType, context: Uint8Array): boolean {
-  const opening = openingOf(bytes)
-  return opening !== undefined && opening.type === MESSAGE_TYPES[type] && sameBytes(opening.context, context)
+  if (!hasOpening(bytes) || bytes[MAGIC.length] !== MESSAGE_TYPES[type]) return false
+  return context.length === CONTEXT_BYTES && holdsAt(bytes, MAGIC.length + 1, context)
 }
 
 /** A message with what the caller's channel attests it by: a signature, or a ledger's receipt. Opaque here. */

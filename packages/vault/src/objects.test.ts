@@ -131,6 +131,39 @@ test('a piece fits its own place in the hashes alone', () => {
     for (let other = 0; other < 8; other += 1) assert.equal(held.fits(Math.floor(other / 4), other % 4, piece), other === at)
 })
 
+/** The product in the field of GCM (NIST SP 800-38D, section 6.3). */
+function timesInField(x: bigint, y: bigint): bigint {
+  let [product, shifted] = [0n, y]
+  for (let bit = 127n; bit >= 0n; bit -= 1n) {
+    if ((x >> bit) & 1n) product ^= shifted
+    shifted = shifted & 1n ? (shifted >> 1n) ^ (0xe1n << 120n) : shifted >> 1n
+  }
+  return product
+}
+
+test('a node that once had the key of a version changes its piece so that the tag still holds: it is the hash that finds it', () => {
+  const [key, plain] = [randomBytes(32), randomBytes(1_000)]
+  const { pieces, sealedBytes } = sealed(key, plain)
+  const hashes = Buffer.concat(pieces.map((piece) => createHash('sha256').update(piece).digest())).toString('base64url')
+  const own = pieces[0] as Uint8Array
+  const subkey = BigInt(`0x${createCipheriv('aes-256-ecb', key, null).update(Buffer.alloc(16)).toString('hex')}`)
+  const change = (block: number, by: bigint): void => {
+    const bytes = Buffer.from(by.toString(16).padStart(32, '0'), 'hex')
+    for (let at = 0; at < 16; at += 1) own[block * 16 + at]! ^= bytes[at] as number
+  }
+  const by = BigInt(`0x${randomBytes(16).toString('hex')}`) | 1n
+  change(4, by)
+  change(5, timesInField(by, subkey))
+  const room = Buffer.alloc(plain.length)
+  openObjectSegment(key, ABOUT, 3, true, { pieces, sealedBytes }, room)
+  assert.ok(!room.equals(plain), 'another content, and the tag is right')
+  const held = new PartHashes({ hashes }, 2)
+  assert.deepEqual(
+    pieces.map((piece, index) => held.fits(0, index, piece)),
+    [false, true],
+  )
+})
+
 test('shards are on nodes of their own, spread over regions; what lies outside a bucket’s regions is not enough to have it', () => {
   const node = fc.record({ id: fc.string({ minLength: 1, maxLength: 6 }), region: fc.constantFrom('eu', 'us', 'ap') })
   const nodes = fc.uniqueArray(node, { maxLength: 12, selector: ({ id }) => id })

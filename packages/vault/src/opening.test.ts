@@ -23,6 +23,7 @@ const open = (names: readonly string[] = ['shop/db'], from = ring) =>
 function reset(): void {
   ring.pass = (answer) => answer
   ring.requests = []
+  ring.named = []
   for (const holder of ring.holders) {
     holder.isDown = false
     holder.lie = (opening) => opening
@@ -81,6 +82,7 @@ for (const [what, lie, isNamed] of LIES) {
     const { secrets, liars } = await open()
     assert.deepEqual(Buffer.from(secrets[0]!.secret), SECRET)
     assert.deepEqual(liars, isNamed ? ['n2'] : [])
+    assert.deepEqual(ring.named, isNamed ? [['n2']] : [])
   })
 }
 

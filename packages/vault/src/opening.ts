@@ -27,6 +27,8 @@ export interface VaultFacts {
   readonly publicKey: PublicKey
   /** Of the holders: verifies a signature by the node's own Ed25519 key. */
   verify(party: string, message: Uint8Array, signature: Uint8Array): boolean
+  /** Holders that answered wrongly, whether or not it could be opened all the same. */
+  onLiars?(parties: readonly string[]): void
 }
 
 /** Who reads. */
@@ -217,8 +219,11 @@ export async function openSecrets(
   let last: unknown = new VaultError('VAULT_SHORT', 'there is no node to ask')
   for (const ask of nodes) {
     try {
-      return await openThrough(facts, reader, wanted, ask)
+      const opened = await openThrough(facts, reader, wanted, ask)
+      if (opened.liars.length > 0) facts.onLiars?.(opened.liars)
+      return opened
     } catch (error) {
+      if (error instanceof VaultError && error.culprits.length > 0) facts.onLiars?.(error.culprits)
       last = error
     }
   }

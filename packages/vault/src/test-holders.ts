@@ -51,6 +51,8 @@ export class Holders {
   /** What the node that passes things on makes of an answer. */
   pass: (answer: OpenAnswer, request: SignedOpenRequest) => OpenAnswer = (answer) => answer
   requests: SignedOpenRequest[] = []
+  /** As liars, each time that one was found. */
+  named: (readonly string[])[] = []
   nowMs: () => number = Date.now
 
   constructor(count = 4, threshold = 3) {
@@ -70,6 +72,7 @@ export class Holders {
     return {
       ring: RING,
       publicKey: this.publicKey,
+      onLiars: (parties) => this.named.push(parties),
       verify: (party, message, signature) => {
         const holder = this.holders.find((one) => one.party === party)
         return holder !== undefined && verify(null, message, holder.publicKey, signature)

@@ -4,11 +4,18 @@
  * long beginning of a literal leads to are a list of children and a failure link each, so that megabytes of literals stay megabytes.
  * Case of A-Z is ignored. Characters above 255 match nothing.
  */
+import type { LongText } from './long-text.ts'
+import { NO_SLOTS, type Slots } from './slots.ts'
+
 export interface Automaton {
   /** Bit sets are this many 32-bit words. */
   readonly words: number
-  /** Sets the bit of every slot that has a literal in `text`. Returns `NOTHING_FOUND`, shared, when there is none. */
-  scan(text: string): Uint32Array
+  /**
+   * Sets the bit of every slot that has a literal in `text`. Returns `NO_SLOTS`, shared, when there is none.
+   *
+   * @param long The same text, if somebody has it.
+   */
+  scan(text: string, long?: LongText): Slots
   /** A slot with the literal that ends first in `text`, or -1. */
   first(text: string): number
 }
@@ -19,11 +26,8 @@ export interface AutomatonTables {
   readonly classCount: number
   /** The class of each of 256 characters; 0 is that of all which no literal has. */
   readonly classes: Uint8Array
-  /**
-   * A row of `classCount` for each of the first states: the next one, multiplied by `classCount`; or, where that one has outputs or no
-   * row, its number, negative: the loop of a scan has one test.
-   */
-  readonly table: Int32Array
+  /** A row of `classCount` for each of the first states: the number of the next one, with `HAS_OUTPUTS`; or `NO_ROW`. */
+  readonly table: Uint16Array
   /** By which class a state is reached. */
   readonly classOf: Uint8Array
   /** Its children, up to those of the next state. One more than there are states. */
@@ -42,6 +46,13 @@ export function buildAutomaton(slots: readonly (readonly string[])[]): Automaton
 }
 
 const TABLE_WORDS_MAX = 1 << 20
+
+/** Marks a state by which literals end. */
+export const HAS_OUTPUTS = 0x8000
+/** Of a state that has no row: its number is not in the table. */
+export const NO_ROW = 0xffff
+/** So that their numbers leave room for both. */
+export const ROWS_MAX = 0x7fff
 
 /**
  * @param slots As of `buildAutomaton`.
@@ -79,8 +90,8 @@ export function buildTables(slots: readonly (readonly string[])[], tableWordsMax
   })
 
   // Level by level. A row is that of the longest other beginning that the state ends with, but for its own children.
-  const rowCount = Math.min(stateCount, 1 + Math.floor(tableWordsMax / classCount))
-  const table = new Int32Array(rowCount * classCount)
+  const rowCount = Math.min(stateCount, 1 + Math.floor(tableWordsMax / classCount), ROWS_MAX)
+  const table = new Uint16Array(rowCount * classCount)
   const classOf = new Uint8Array(stateCount)
   const childrenFrom = new Int32Array(stateCount + 1)
   const fails = new Int32Array(stateCount)
@@ -110,8 +121,8 @@ export function buildTables(slots: readonly (readonly string[])[], tableWordsMax
         for (let k = outputsFrom[fail]!; k < outputsTo[fail]!; k += 1) if (!own.includes(outputs[k]!)) outputs.push(outputs[k]!)
         outputsTo[made] = outputs.length
       }
-      const isPlain = made < rowCount && outputsFrom[made] === outputsTo[made]
-      if (state < rowCount) table[state * classCount + c] = isPlain ? made * classCount : -made
+      const shown = made < rowCount ? (outputsFrom[made] === outputsTo[made] ? made : made | HAS_OUTPUTS) : NO_ROW
+      if (state < rowCount) table[state * classCount + c] = shown
       classOf[made] = c
       fails[made] = fail
       placeOf[made++] = at
@@ -154,23 +165,30 @@ function next(
   from: number,
   c: number,
 ): number {
-  let state = from
-  for (const rowCount = table.length / classCount; state >= rowCount; state = fails[state]!) {
+  const rowCount = table.length / classCount
+  for (let state = from; ; state = fails[state]!) {
+    if (state < rowCount) {
+      const to = table[state * classCount + c]!
+      if (to !== NO_ROW) return to & ~HAS_OUTPUTS
+    }
     const end = childrenFrom[state + 1]!
     for (let child = childrenFrom[state]!; child < end; child += 1) if (classOf[child] === c) return child
   }
-  const to = table[state * classCount + c]!
-  return to < 0 ? -to : to / classCount
 }
 
-export function automatonOf(tables: AutomatonTables): Automaton {
-  const { slotCount, classCount, classes, table, outputsFrom, outputsTo, outputs } = tables
-  const words = (slotCount + 31) >>> 5
-  /** The scan in which a state was met last: what it adds to the slots is added once. */
-  const met = new Uint32Array(outputsFrom.length)
-  let scans = 0
+/** Of a long text, that are scanned at the same time. */
+const PARTS = 4
 
-  let found: Uint32Array | undefined
+export function automatonOf(tables: AutomatonTables): Automaton {
+  const { slotCount, classCount, classes, table, childrenFrom, fails, outputsFrom, outputsTo, outputs } = tables
+  const words = (slotCount + 31) >>> 5
+  const rowCount = table.length / classCount
+  const stateCount = outputsFrom.length
+  /** The scan in which a state was met last: what it adds to the slots is added once. */
+  const met = new Uint32Array(stateCount)
+  let scans = 0
+  const noSlots: Slots = Array.from({ length: words }, () => 0)
+  let found: number[] | undefined
 
   const note = (number: number): void => {
     if (met[number] === scans) return
@@ -178,7 +196,7 @@ export function automatonOf(tables: AutomatonTables): Automaton {
     const to = outputsTo[number]!
     for (let k = outputsFrom[number]!; k < to; k += 1) {
       const slot = outputs[k]!
-      found ??= new Uint32Array(words)
+      found ??= noSlots.slice()
       found[slot >>> 5]! |= 1 << (slot & 31)
     }
   }
@@ -188,7 +206,7 @@ export function automatonOf(tables: AutomatonTables): Automaton {
   const dive = (text: string, at: number, from: number): number => {
     let i = at
     let number = from
-    for (const rowCount = table.length / classCount; number >= rowCount; ) {
+    while (number >= rowCount) {
       note(number)
       i += 1
       if (i >= text.length) return i
@@ -200,23 +218,122 @@ export function automatonOf(tables: AutomatonTables): Automaton {
     return i
   }
 
+  /** Likewise in bytes, which are followed by nobody else: all is noted until it comes up, and where that is returned. */
+  const diveInBytes = (bytes: Uint8Array, at: number, from: number): number => {
+    let i = at
+    for (let number = from; number >= rowCount; number = next(tables, number, classes[bytes[i]!]!)) {
+      note(number)
+      i += 1
+      if (i >= bytes.length) break
+    }
+    return i
+  }
+
+  /** By state without a row: the longest other beginning with a row that it ends with. Made when a long text goes so deep. */
+  let rowsBelow: Uint16Array | undefined
+  const rowBelow = (number: number): number => {
+    if (rowsBelow === undefined) {
+      rowsBelow = new Uint16Array(stateCount - rowCount)
+      for (let state = rowCount; state < stateCount; state += 1) {
+        const fail = fails[state]!
+        rowsBelow[state - rowCount] = fail < rowCount ? fail : rowsBelow[fail - rowCount]!
+      }
+    }
+    return rowsBelow[number - rowCount]!
+  }
+
+  /** States with rows that a long scan came through. */
+  const through = new Uint8Array(rowCount)
+  const longest = depthOf(childrenFrom)
+  /** Up to where each part of a long text was followed aside. */
+  const aside = new Int32Array(PARTS)
+
+  /** The state with a row that a part goes on from at `at`, where the next one has none: what begins with that is followed aside, once. */
+  const rowAt = (bytes: Uint8Array, at: number, number: number, part: number): number => {
+    const deep = next(tables, number, classes[bytes[at]!]!)
+    if (at >= aside[part]!) aside[part] = diveInBytes(bytes, at, deep)
+    return rowBelow(deep)
+  }
+
+  const scanPart = (bytes: Uint8Array, from: number, to: number, state: number, part: number): void => {
+    let number = state
+    for (let i = from; i < to; i += 1) {
+      let shown = table[number * classCount + classes[bytes[i]!]!]!
+      if (shown === NO_ROW) shown = rowAt(bytes, i, number, part)
+      number = shown & ROWS_MAX
+      through[number] = 1
+    }
+  }
+
+  /**
+   * Four parts at a time: each next state comes out of a table larger than the nearest cache, and four of them are waited for together.
+   * What begins in one part and ends in the next is seen by the first, which goes on for as long as a literal may be.
+   */
+  const scanLong = (bytes: Uint8Array): void => {
+    const { length } = bytes
+    const part = Math.floor(length / PARTS)
+    const [second, third, fourth] = [part, 2 * part, 3 * part] as const
+    const [rows, width, kinds, seen] = [table, classCount, classes, through]
+    aside.fill(0)
+    let a = 0
+    let b = 0
+    let c = 0
+    let d = 0
+    for (let i = 0; i < part; i += 1) {
+      let nextA = rows[a * width + kinds[bytes[i]!]!]!
+      let nextB = rows[b * width + kinds[bytes[second + i]!]!]!
+      let nextC = rows[c * width + kinds[bytes[third + i]!]!]!
+      let nextD = rows[d * width + kinds[bytes[fourth + i]!]!]!
+      if (nextA === NO_ROW) nextA = rowAt(bytes, i, a, 0)
+      if (nextB === NO_ROW) nextB = rowAt(bytes, second + i, b, 1)
+      if (nextC === NO_ROW) nextC = rowAt(bytes, third + i, c, 2)
+      if (nextD === NO_ROW) nextD = rowAt(bytes, fourth + i, d, 3)
+      a = nextA & ROWS_MAX
+      b = nextB & ROWS_MAX
+      c = nextC & ROWS_MAX
+      d = nextD & ROWS_MAX
+      seen[a] = 1
+      seen[b] = 1
+      seen[c] = 1
+      seen[d] = 1
+    }
+    scanPart(bytes, second, Math.min(length, second + longest), a, 0)
+    scanPart(bytes, third, Math.min(length, third + longest), b, 1)
+    scanPart(bytes, fourth, Math.min(length, fourth + longest), c, 2)
+    scanPart(bytes, fourth + part, length, d, 3)
+    for (let number = 0; number < rowCount; number += 1) if (seen[number] === 1) note(number)
+    seen.fill(0)
+  }
+
   return {
     words,
-    scan(text) {
+    scan(text, long) {
       found = undefined
       scans = scans === 0xffff_ffff ? 1 : scans + 1
       if (scans === 1) met.fill(0)
       const { length } = text
-      let state = 0
+      if (long?.areCharacters === true) {
+        scanLong(long.bytes)
+        return found ?? NO_SLOTS
+      }
+      let number = 0
       for (let i = 0; i < length; i += 1) {
         const code = text.charCodeAt(i)
-        state = table[state + (code < 256 ? classes[code]! : 0)]!
-        if (state < 0) {
-          i = dive(text, i, -state)
-          state = surfaced * classCount
+        const c = code < 256 ? classes[code]! : 0
+        const shown = table[number * classCount + c]!
+        if (shown < HAS_OUTPUTS) {
+          number = shown
+          continue
         }
+        if (shown === NO_ROW) {
+          i = dive(text, i, next(tables, number, c))
+          number = surfaced
+          continue
+        }
+        number = shown & ROWS_MAX
+        if (met[number] !== scans) note(number)
       }
-      return found ?? NOTHING_FOUND
+      return found ?? NO_SLOTS
     },
     first(text) {
       let number = 0
@@ -230,13 +347,13 @@ export function automatonOf(tables: AutomatonTables): Automaton {
   }
 }
 
-function lower(code: number): number {
-  return code >= 65 && code <= 90 ? code + 32 : code
+/** Of the longest literal, in characters. */
+function depthOf(childrenFrom: Int32Array): number {
+  let depth = 0
+  for (let from = 0, to = 1; from < to; depth += 1) [from, to] = [to, childrenFrom[to]!]
+  return depth - 1
 }
 
-/** What a scan without any hit returns. */
-export const NOTHING_FOUND: Uint32Array = new Uint32Array(0)
-
-export function hasSlot(found: Uint32Array, slot: number): boolean {
-  return ((found[slot >>> 5] ?? 0) & (1 << (slot & 31))) !== 0
+function lower(code: number): number {
+  return code >= 65 && code <= 90 ? code + 32 : code
 }

@@ -15,12 +15,14 @@ import type { CompiledRule, Disruption, Link, Phase, TxGate } from './rule.ts'
 import { type DirectiveNode, type OperatorNode, parseRules, type RuleSelection, type TargetNode } from './seclang/parse.ts'
 import type { Span } from './seclang/source-text.ts'
 import { applySetting, DEFAULT_SETTINGS, type Settings } from './settings.ts'
+import { addSlot } from './slots.ts'
 import { specialize } from './specialization.ts'
 import type { PairOfListAndChain, ProgramSizes } from './state.ts'
-import { addBit, addSlot, type Bits, SubjectMemo, type TransformationChain, wordsFor } from './subject.ts'
+import { addBit, type Bits, type Step, SubjectMemo, type TransformationChain, wordsFor } from './subject.ts'
 import { RuleTrace } from './trace.ts'
 import { type Program, Transaction } from './transaction.ts'
 import { htmlEntityDecode } from './transformations/html-entity-decode.ts'
+import type { Transformation } from './transformations/index.ts'
 import { urlDecodeUniWith } from './transformations/url-decode.ts'
 import type {
   CompiledExclusions,
@@ -84,6 +86,7 @@ class Builder {
   readonly #parts = new Map<string, Part>()
   readonly #targets = new Map<string, Target>()
   readonly #chains = new Map<string, TransformationChain>()
+  readonly #steps = new Map<Transformation, Step>()
   readonly #pairs = new Map<string, PairOfListAndChain & { readonly wanted: number[] }>()
   readonly #slots: (readonly string[])[] = []
   readonly #slotOf = new Map<string, number>()
@@ -97,11 +100,13 @@ class Builder {
   #settings: Settings
   #links = 0
   #paranoia: number
+  readonly #memoValuesMax: number | undefined
   /** The rule that the next SecRule belongs to. */
   #open: { readonly pending: PendingRule; readonly span: Span } | undefined
 
   constructor(sources: readonly RuleSource[], options: CompileOptions) {
     this.#paranoia = options.paranoia
+    this.#memoValuesMax = options.memoValuesMax
     this.#known = options.prepared === undefined ? undefined : readPrepared(options.prepared)
     this.#onPrepared = options.onPrepared
     for (const { file, text, kind } of sources) if (kind === 'data') this.#data.set(file, text)
@@ -162,7 +167,7 @@ class Builder {
       silentRuns: phases.map(silentRuns),
       counters,
       automaton: automatonOf(tables),
-      memo: new SubjectMemo(),
+      memo: new SubjectMemo(this.#memoValuesMax),
       settings: this.#settings,
       tx: new Map(this.#settings.tx),
       sizes: {
@@ -303,7 +308,7 @@ class Builder {
     const names = [...inherited, ...actions.transformations].map(([name, step]) => [name, this.#mapped(name, step)] as const)
     const chain = numbered(this.#chains, names.map(([name]) => name).join(), (index) => ({
       index,
-      steps: names.map(([, step]) => step),
+      steps: names.map(([, apply]) => numbered(this.#steps, apply, (number) => ({ index: number, apply }))),
     }))
     const common = {
       chain,
@@ -314,23 +319,24 @@ class Builder {
     }
     if (node.kind === 'action') {
       const operator = unconditionalMatch({ text: '', macro: parseMacro(''), data: () => '' })
-      return { ...common, list: undefined, operator, negated: false, slot: -1, pair: undefined, memoIndex: -1 }
+      return { ...common, list: undefined, operator, negated: false, slot: -1, hint: -1, pair: undefined, memoIndex: -1 }
     }
     const list = this.#list(targets)
     const operator = this.#operator(node.operator)
     const { negated } = node.operator
     // What an operator sees on the way is not what the last transformation leaves.
-    const gated = operator.literals !== undefined && operator.literals.length > 0 && !actions.multiMatch
-    const slot = gated
-      ? numbered(this.#slotOf, operator.literals!.join('\n'), () => this.#slots.push(operator.literals!) - 1)
-      : -1
+    const { literals = [] } = operator
+    const number = literals.length > 0 ? numbered(this.#slotOf, literals.join('\n'), () => this.#slots.push(literals) - 1) : -1
+    const gated = number >= 0 && !actions.multiMatch
+    const slot = gated ? number : -1
+    const hint = gated || negated ? -1 : number
     const shared = gated && !negated && !list.volatile
     const pair = shared
       ? numbered(this.#pairs, `${list.index}/${chain.index}`, (index) => ({ index, list, chain, wanted: [] }))
       : undefined
     if (pair !== undefined) addSlot(pair.wanted, slot)
     const pure = operator.impure !== true && !node.operator.argument.text.includes('%{')
-    return { ...common, list, operator, negated, slot, pair, memoIndex: pure ? this.#links++ : -1 }
+    return { ...common, list, operator, negated, slot, hint, pair, memoIndex: pure ? this.#links++ : -1 }
   }
 
   #mapped(name: string, step: (text: string) => string): (text: string) => string {
@@ -604,7 +610,7 @@ function linkSets(
   return { noLinks: none(), allLinks: none().fill(-1), linksOfSlots, otherLinks }
 }
 
-function numbered<T>(known: Map<string, T>, key: string, make: (index: number) => T): T {
+function numbered<K, T>(known: Map<K, T>, key: K, make: (index: number) => T): T {
   const existing = known.get(key)
   if (existing !== undefined) return existing
   const made = make(known.size)

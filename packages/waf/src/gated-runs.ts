@@ -4,8 +4,9 @@
  * what clients send comes again. Pure.
  */
 import type { CompiledRule } from './rule.ts'
+import { addSlot, type Slots } from './slots.ts'
 import type { PairOfListAndChain, RequestState } from './state.ts'
-import { addBit, addSlot, type Bits, type Slots, wordsFor } from './subject.ts'
+import { addBit, type Bits, wordsFor } from './subject.ts'
 import type { Part } from './variables.ts'
 
 export interface GatedRun {

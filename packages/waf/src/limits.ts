@@ -83,6 +83,9 @@ export const DETECTOR_WORK_FACTOR = 8
 export const PARSER_WORK_FACTOR = 16
 export const VALUE_WORK = 16
 
+/** From so many values of a part of a request on, a link asks first which of them have what it needs. */
+export const SIFTED_VALUES_MIN = 8
+
 /** SQL tokens that one context is judged by. */
 export const SQL_TOKENS_MAX = 256
 
@@ -95,7 +98,7 @@ export const EXCERPT_CHARS_MAX = 120
 /** Characters of a rule's `logdata` in a report. */
 export const LOG_DATA_CHARS_MAX = 300
 
-/** Values remembered between requests with their transformed forms, and the longest that is. */
+/** Values remembered between requests with their transformed forms, unless `CompileOptions` says how many, and the longest that is. */
 export const MEMO_VALUES_MAX = 4_096
 export const MEMO_VALUE_CHARS_MAX = 256
 

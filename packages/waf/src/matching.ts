@@ -1,10 +1,10 @@
 /** Whether a rule matches: its links in order, and what they leave behind. */
-import { hasSlot } from './automaton.ts'
-import { VALUE_WORK, WORK_CHARS_MAX } from './limits.ts'
+import { SIFTED_VALUES_MIN, VALUE_WORK, WORK_CHARS_MAX } from './limits.ts'
 import { holds, integer } from './operators/numbers.ts'
 import type { CompiledRule, Link, RemovedTarget, RuleRun, TxGate } from './rule.ts'
+import { hasSlot } from './slots.ts'
 import type { Entry, RequestState } from './state.ts'
-import { addBit, hasBit, isSlotOf, Subject } from './subject.ts'
+import { addBit, hasBit, Subject } from './subject.ts'
 import type { RuleTrace } from './trace.ts'
 
 /** Runs the effects of what matches, also where a later link of the chain does not. */
@@ -49,7 +49,8 @@ function linkMatches(link: Link, out: readonly RemovedTarget[], run: RuleRun, tr
     const part = list.parts[i]!
     if (link.memoIndex >= 0 && hasBit(state.quietIn(part), link.memoIndex)) continue
     const { slots, strangers } = state.screenOf(part)
-    const entries = isSlotOf(slots, link.slot) ? state.entriesOf(part) : strangers
+    let entries = hasSlot(slots, link.slot) ? state.entriesOf(part) : strangers
+    if (entries.length >= SIFTED_VALUES_MIN) entries = state.withSlot(part, entries, link.chain, link.slot)
     if (entries.length > 0 && valuesMatch(link, entries, out, run, trace)) matched = true
   }
   return matched
@@ -123,14 +124,18 @@ function lastMatch(link: Link, original: Subject, state: RequestState): Subject 
 
 function multiMatch(link: Link, original: Subject, state: RequestState): Subject | undefined {
   let subject = original
-  if (matches(link, subject, state)) return subject
+  if (mayMatch(link, subject) && matches(link, subject, state)) return subject
   for (const step of link.chain.steps) {
     const next = subject.after(step, state)
     if (next === subject) continue
     subject = next
-    if (matches(link, subject, state)) return subject
+    if (mayMatch(link, subject) && matches(link, subject, state)) return subject
   }
   return undefined
+}
+
+function mayMatch({ hint }: Link, { knownFound }: Subject): boolean {
+  return hint < 0 || knownFound === undefined || hasSlot(knownFound, hint)
 }
 
 function matches(link: Link, subject: Subject, state: RequestState): boolean {
@@ -140,5 +145,6 @@ function matches(link: Link, subject: Subject, state: RequestState): boolean {
     if (operator.exact === true && !link.capture) return !negated
   }
   state.capturing = link.capture
+  state.long = subject.long
   return operator.matches(subject.text, state) !== negated
 }

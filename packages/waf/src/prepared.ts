@@ -4,7 +4,7 @@
  * compiler wrote for these sources: with another automaton rules would be passed over where they should run. Here they are only held
  * against their bounds.
  */
-import type { AutomatonTables } from './automaton.ts'
+import { type AutomatonTables, HAS_OUTPUTS, NO_ROW, ROWS_MAX } from './automaton.ts'
 
 /** What the compiler finds out about a pattern. */
 export interface PatternFacts {
@@ -18,7 +18,7 @@ export interface Prepared {
   readonly tables: AutomatonTables
 }
 
-const MAGIC = 0x52574602
+const MAGIC = 0x52574603
 const HEAD_WORDS = 8
 const CLASSES = 256
 /** More than any pattern has, and few enough to be given to one call. */
@@ -41,13 +41,13 @@ export function writePrepared({ patterns, tables }: Prepared): Uint8Array {
   for (let i = 0; i < joined.length; i += 1) chars[i] = joined.charCodeAt(i)
   return joinBytes([
     Int32Array.from(head),
-    table,
     childrenFrom,
     fails,
     outputsFrom,
     outputsTo,
     outputs,
     Int32Array.from([...numbers, ...lengths]),
+    table,
     chars,
     classes,
     classOf,
@@ -72,16 +72,22 @@ export function readPrepared(bytes: Uint8Array): Prepared | undefined {
   const head = new Int32Array(buffer, byteOffset, HEAD_WORDS)
   const [magic, patternCount = 0, textCount = 0, slotCount = 0, classCount = 0, rowCount = 0, stateCount = 0, outputCount = 0] =
     head
-  if (magic !== MAGIC || head.some((count) => count < 0) || classCount < 1 || rowCount < 1 || stateCount < rowCount)
+  if (
+    magic !== MAGIC ||
+    head.some((count) => count < 0) ||
+    classCount < 1 ||
+    rowCount < 1 ||
+    rowCount > ROWS_MAX ||
+    stateCount < rowCount
+  )
     return undefined
-  const wordCount = HEAD_WORDS + rowCount * classCount + stateCount * 4 + 1 + outputCount + patternCount * 2 + textCount
+  const wordCount = HEAD_WORDS + stateCount * 4 + 1 + outputCount + patternCount * 2 + textCount
   if (wordCount * 4 > length) return undefined
   let at = byteOffset + HEAD_WORDS * 4
   const words = (count: number): Int32Array => new Int32Array(buffer, (at += count * 4) - count * 4, count)
   const tables = {
     slotCount,
     classCount,
-    table: words(rowCount * classCount),
     childrenFrom: words(stateCount + 1),
     fails: words(stateCount),
     outputsFrom: words(stateCount),
@@ -95,27 +101,32 @@ export function readPrepared(bytes: Uint8Array): Prepared | undefined {
     if (chars < 0 || chars > TEXT_CHARS_MAX) return undefined
     charCount += chars
   }
-  if (wordCount * 4 + charCount * 2 + CLASSES + stateCount !== length) return undefined
+  if (wordCount * 4 + (rowCount * classCount + charCount) * 2 + CLASSES + stateCount !== length) return undefined
+  const table = new Uint16Array(buffer, at, rowCount * classCount)
+  at += table.byteLength
   const patterns = readPatterns(numbers, lengths, new Uint16Array(buffer, at, charCount))
   at += charCount * 2
   const classes = new Uint8Array(buffer, at, CLASSES)
-  const whole = { ...tables, classes, classOf: new Uint8Array(buffer, at + CLASSES, stateCount) }
+  const whole = { ...tables, table, classes, classOf: new Uint8Array(buffer, at + CLASSES, stateCount) }
   return patterns === undefined || !isWithin(whole) ? undefined : { patterns, tables: whole }
 }
 
 /** No scan leaves the tables, and none goes round in them for ever: children come after their parent, what a failure leads to before. */
 function isWithin(tables: AutomatonTables): boolean {
-  const { slotCount, classCount, classes, table, childrenFrom, fails, outputsFrom, outputsTo, outputs } = tables
-  const end = table.length
+  const { slotCount, classCount, classes, table, classOf, childrenFrom, fails, outputsFrom, outputsTo, outputs } = tables
+  const rowCount = table.length / classCount
   const stateCount = fails.length
   for (let i = 0; i < CLASSES; i += 1) if (classes[i]! >= classCount) return false
-  for (let i = 0; i < end; i += 1) if (table[i]! >= end || table[i]! <= -stateCount) return false
+  for (let i = 0; i < table.length; i += 1) if (table[i] !== NO_ROW && (table[i]! & ~HAS_OUTPUTS) >= rowCount) return false
   for (let i = 0; i < stateCount; i += 1) {
     if (childrenFrom[i]! <= i || childrenFrom[i + 1]! < childrenFrom[i]! || fails[i]! < 0 || (i > 0 && fails[i]! >= i))
       return false
     if (outputsFrom[i]! < 0 || outputsTo[i]! < outputsFrom[i]! || outputsTo[i]! > outputs.length) return false
   }
   for (let i = 0; i < outputs.length; i += 1) if (outputs[i]! < 0 || outputs[i]! >= slotCount) return false
+  // Who looks for a state without a row among children ends at the root.
+  for (let c = 0; c < classCount; c += 1)
+    if (table[c] === NO_ROW && !classOf.subarray(childrenFrom[0], childrenFrom[1]).includes(c)) return false
   return fails[0] === 0 && childrenFrom[stateCount] === stateCount
 }
 

@@ -22,6 +22,8 @@ export interface Link {
   readonly multiMatch: boolean
   /** The automaton's slot of the operator's literals, or -1. */
   readonly slot: number
+  /** The same for a link that also looks at what it sees on the way, none of which is scanned for that alone; else -1. */
+  readonly hint: number
   /** Set when the literals of all values can be looked up at once. */
   readonly pair: PairOfListAndChain | undefined
   /** Run for every value that matches. */

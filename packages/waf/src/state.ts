@@ -1,6 +1,5 @@
 /** Everything known about one request while rules run over it. */
 import type { Automaton } from './automaton.ts'
-import { NOTHING_FOUND } from './automaton.ts'
 import { parseCookies } from './body/cookies.ts'
 import { parseForm } from './body/form.ts'
 import type { MultipartFlag, UploadedFile } from './body/multipart.ts'
@@ -13,22 +12,17 @@ import {
   HEADERS_MAX,
   MATCHED_VARS_MAX,
   PARSER_WORK_FACTOR,
+  SIFTED_VALUES_MIN,
   SLICE_STRETCH_BYTES,
   TX_VARIABLES_MAX,
 } from './limits.ts'
+import type { LongText } from './long-text.ts'
 import type { Expandable } from './macro.ts'
 import type { OperatorContext } from './operators/operator.ts'
 import type { CompiledRule } from './rule.ts'
 import type { Settings } from './settings.ts'
-import {
-  addSlots,
-  type Bits,
-  haveCommonSlot,
-  type Slots,
-  type Subject,
-  type SubjectMemo,
-  type TransformationChain,
-} from './subject.ts'
+import { addSlots, hasSlot, haveCommonSlot, NO_SLOTS, type Slots } from './slots.ts'
+import type { Bits, Subject, SubjectMemo, TransformationChain } from './subject.ts'
 import { base64Decode } from './transformations/base64-decode.ts'
 import { trim } from './transformations/blanks.ts'
 import { percentDecode } from './transformations/url-decode.ts'
@@ -70,7 +64,14 @@ export interface Screen {
   readonly strangers: readonly Entry[]
 }
 
-const NO_SLOTS: Slots = []
+/** Which literals the values of a part have after a chain. */
+interface Sieve {
+  readonly entries: readonly Entry[]
+  readonly founds: readonly Slots[]
+  /** Of any of them. */
+  readonly all: Slots
+}
+
 const NOTHING_TO_SEE: Screen = { slots: NO_SLOTS, strangers: [] }
 
 const NONE: readonly Entry[] = []
@@ -87,6 +88,7 @@ export class RequestState implements OperatorContext {
   work = 0
   building = 0
   capturing = false
+  long: LongText | undefined
   /** A bound of the input was exceeded; said in a few words. */
   over: string | undefined
 
@@ -157,7 +159,9 @@ export class RequestState implements OperatorContext {
   #gathered: (readonly Entry[] | undefined)[] = []
   #entries: (readonly Entry[] | undefined)[] = []
   #screens: (Screen | undefined)[] = []
-  #found: (Uint32Array | undefined)[] = []
+  /** By part and chain. */
+  #sieves: (Sieve | undefined)[] = []
+  #found: (Slots | undefined)[] = []
   #quiet: (Bits | undefined)[] = []
   #links: Bits | undefined
 
@@ -425,27 +429,50 @@ export class RequestState implements OperatorContext {
     return { slots, strangers: strangers ?? NONE }
   }
 
+  /** Those of a part's values, all or strangers, that have a literal of a slot once they went through a chain. */
+  withSlot(part: Part, entries: readonly Entry[], chain: TransformationChain, slot: number): readonly Entry[] {
+    const { founds } = this.#sieveOf(part, entries, chain)
+    this.work += founds.length
+    let some: Entry[] | undefined
+    for (let k = 0; k < founds.length; k += 1) {
+      if (!hasSlot(founds[k]!, slot)) continue
+      if (some === undefined) some = [entries[k]!]
+      else some.push(entries[k]!)
+    }
+    return some ?? NONE
+  }
+
+  /** Many lists share parts, and many links chains. */
+  #sieveOf(part: Part, entries: readonly Entry[], chain: TransformationChain): Sieve {
+    const key = part.index * this.sizes.chains.length + chain.index
+    const known = this.#sieves[key]
+    if (known?.entries === entries) return known
+    const founds = entries.map(({ subject }) => subject.through(chain, this).found(this.automaton, this))
+    const all: number[] = []
+    for (const found of founds) addSlots(all, found)
+    return (this.#sieves[key] = { entries, founds, all })
+  }
+
   /** Which literals that rules wait for occur in any value of a list, transformed by a chain. `pair` numbers the two together. */
-  foundIn(pair: PairOfListAndChain): Uint32Array {
-    if ((pair.list.sources & this.present) === 0) return NOTHING_FOUND
+  foundIn(pair: PairOfListAndChain): Slots {
+    if ((pair.list.sources & this.present) === 0) return NO_SLOTS
     const known = this.#found[pair.index]
     if (known !== undefined) return known
-    let all = NOTHING_FOUND
-    let own = false
+    let all = NO_SLOTS
+    let own: number[] | undefined
+    const add = (found: Slots): void => {
+      if (found === NO_SLOTS) return
+      if (all === NO_SLOTS) all = found
+      else {
+        if (own === undefined) all = own = all.slice()
+        addSlots(own, found)
+      }
+    }
     for (const part of pair.list.parts) {
       const { slots, strangers } = this.screenOf(part)
-      for (const { subject } of haveCommonSlot(slots, pair.wanted) ? this.entriesOf(part) : strangers) {
-        const found = subject.through(pair.chain, this).found(this.automaton, this)
-        if (found === NOTHING_FOUND) continue
-        if (all === NOTHING_FOUND) all = found
-        else {
-          if (!own) {
-            all = all.slice()
-            own = true
-          }
-          for (let i = 0; i < found.length; i += 1) all[i]! |= found[i]!
-        }
-      }
+      const entries = haveCommonSlot(slots, pair.wanted) ? this.entriesOf(part) : strangers
+      if (entries.length >= SIFTED_VALUES_MIN) add(this.#sieveOf(part, entries, pair.chain).all)
+      else for (const { subject } of entries) add(subject.through(pair.chain, this).found(this.automaton, this))
     }
     return (this.#found[pair.index] = all)
   }

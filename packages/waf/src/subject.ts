@@ -1,5 +1,7 @@
-import { type Automaton, NOTHING_FOUND } from './automaton.ts'
+import type { Automaton } from './automaton.ts'
 import { MEMO_VALUE_CHARS_MAX, MEMO_VALUES_MAX } from './limits.ts'
+import { LONG_TEXT_CHARS_MIN, LongText } from './long-text.ts'
+import { addSlots, NO_SLOTS, type Slots } from './slots.ts'
 import type { Transformation } from './transformations/index.ts'
 
 /** Counts the work of one request; see `WORK_CHARS_MAX`. */
@@ -15,9 +17,9 @@ export interface WorkMeter {
  */
 export class Subject {
   readonly text: string
-  #steps: Map<Transformation, Subject> | undefined
-  #chains: (Subject | undefined)[] | undefined
-  #found: Uint32Array | undefined
+  /** By number of the step. */
+  #steps: (Subject | undefined)[] | undefined
+  #found: Slots | undefined
   /** Of a remembered value: the links of which it is known that their operators say no; see `RequestState.quietIn`. */
   quiet: Bits | undefined
   /** That they say yes. */
@@ -27,39 +29,50 @@ export class Subject {
   /** Kept between requests: worth knowing about. */
   readonly remembered: boolean
   #screen: Slots | undefined
+  #long: LongText | undefined
 
   constructor(text: string, remembered = false) {
     this.text = text
     this.remembered = remembered
   }
 
+  /** The text for those who read long ones; undefined for one that is not. */
+  get long(): LongText | undefined {
+    if (this.text.length < LONG_TEXT_CHARS_MIN) return undefined
+    return (this.#long ??= new LongText(this.text))
+  }
+
   through(chain: TransformationChain, meter: WorkMeter): Subject {
-    if (chain.steps.length === 0) return this
-    const known = this.#chains?.[chain.index]
-    if (known !== undefined) return known
     let subject: Subject = this
-    for (const step of chain.steps) subject = subject.after(step, meter)
-    this.#chains ??= []
-    this.#chains[chain.index] = subject
+    const { steps } = chain
+    for (let i = 0; i < steps.length; i += 1) {
+      const step = steps[i]!
+      subject = subject.#steps?.[step.index] ?? subject.after(step, meter)
+    }
     return subject
   }
 
-  after(step: Transformation, meter: WorkMeter): Subject {
-    const known = this.#steps?.get(step)
+  after({ index, apply }: Step, meter: WorkMeter): Subject {
+    const known = this.#steps?.[index]
     if (known !== undefined) return known
     meter.work += this.text.length
-    const changed = step(this.text)
+    const changed = apply(this.text)
     const subject = changed === this.text ? this : new Subject(changed)
-    this.#steps ??= new Map()
-    this.#steps.set(step, subject)
+    this.#steps ??= []
+    this.#steps[index] = subject
     return subject
   }
 
   /** Which literals of the rule set occur in the text. */
-  found(automaton: Automaton, meter: WorkMeter): Uint32Array {
+  found(automaton: Automaton, meter: WorkMeter): Slots {
     if (this.#found !== undefined) return this.#found
     meter.work += this.text.length
-    return (this.#found = this.text === '' ? NOTHING_FOUND : automaton.scan(this.text))
+    return (this.#found = this.text === '' ? NO_SLOTS : automaton.scan(this.text, this.long))
+  }
+
+  /** The same, when somebody has asked already. */
+  get knownFound(): Slots | undefined {
+    return this.#found
   }
 
   get screened(): boolean {
@@ -91,33 +104,16 @@ export function hasBit(bits: Bits, number: number): boolean {
   return (bits[number >>> 5]! & (1 << (number & 31))) !== 0
 }
 
-/** A set of slots of the automaton, 32 to a number; those behind the last number are not in it. */
-export type Slots = readonly number[]
-
-export function addSlot(slots: number[], slot: number): void {
-  while (slots.length <= slot >>> 5) slots.push(0)
-  slots[slot >>> 5]! |= 1 << (slot & 31)
-}
-
-export function addSlots(slots: number[], more: ArrayLike<number>): void {
-  while (slots.length < more.length) slots.push(0)
-  for (let i = 0; i < more.length; i += 1) slots[i]! |= more[i]!
-}
-
-export function isSlotOf(slots: Slots, slot: number): boolean {
-  return ((slots[slot >>> 5] ?? 0) & (1 << (slot & 31))) !== 0
-}
-
-export function haveCommonSlot(some: Slots, others: Slots): boolean {
-  const words = Math.min(some.length, others.length)
-  for (let i = 0; i < words; i += 1) if ((some[i]! & others[i]!) !== 0) return true
-  return false
-}
-
 /** The transformations of a rule in order; `index` is unique within a rule set. */
 export interface TransformationChain {
   readonly index: number
-  readonly steps: readonly Transformation[]
+  readonly steps: readonly Step[]
+}
+
+/** A transformation; `index` is unique within a rule set. */
+export interface Step {
+  readonly index: number
+  readonly apply: Transformation
 }
 
 /**
@@ -125,15 +121,25 @@ export interface TransformationChain {
  * results of pure functions are kept, so a remembered subject answers exactly as a fresh one.
  */
 export class SubjectMemo {
+  readonly #valuesMax: number
   #young = new Map<string, Subject>()
   #old = new Map<string, Subject>()
+
+  constructor(valuesMax: number = MEMO_VALUES_MAX) {
+    this.#valuesMax = valuesMax
+  }
+
+  /** Of values that are remembered. */
+  get size(): number {
+    return this.#young.size + this.#old.size
+  }
 
   of(text: string): Subject {
     if (text.length > MEMO_VALUE_CHARS_MAX) return new Subject(text)
     const young = this.#young.get(text)
     if (young !== undefined) return young
     const subject = this.#old.get(text) ?? new Subject(text, true)
-    if (this.#young.size >= MEMO_VALUES_MAX / 2) {
+    if (this.#young.size >= this.#valuesMax / 2) {
       this.#old = this.#young
       this.#young = new Map()
     }

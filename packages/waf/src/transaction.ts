@@ -17,8 +17,9 @@ import { cannotMatch, opens, ruleMatches } from './matching.ts'
 import { integer } from './operators/numbers.ts'
 import type { CompiledRule, Phase, RemovedTarget, RuleRun } from './rule.ts'
 import type { Settings } from './settings.ts'
+import { hasSlot, type Slots } from './slots.ts'
 import { type Entry, type ProgramSizes, RequestState } from './state.ts'
-import { type Bits, hasBit, isSlotOf, type Slots, type SubjectMemo } from './subject.ts'
+import { type Bits, hasBit, type SubjectMemo } from './subject.ts'
 import type { RuleTrace } from './trace.ts'
 import type {
   RuleFinding,
@@ -284,7 +285,7 @@ export class Transaction implements WafExamination {
         }
       }
       const isHeld = held !== undefined && i < heldUntil
-      if (isHeld && !isSlotOf(held!, rule.links[0]!.slot)) continue
+      if (isHeld && !hasSlot(held!, rule.links[0]!.slot)) continue
       const { gate } = rule
       if (laps !== undefined) laps.next(rule.index)
       if ((rule.sources & state.present) === 0) continue

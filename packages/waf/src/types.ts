@@ -167,6 +167,8 @@ export interface CompileOptions {
   readonly prepared?: Uint8Array
   /** Called when nothing was prepared that fits, before `compileRules` returns. */
   readonly onPrepared?: (bytes: Uint8Array) => void
+  /** Short values that are remembered between requests with what is known of them, about 1 KB each; 4,096 unless given. */
+  readonly memoValuesMax?: number
 }
 
 /** One SecRule or SecAction of a chain, as it was written. */

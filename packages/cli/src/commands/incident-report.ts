@@ -30,6 +30,7 @@ export function incidentReport(verdict: Verdict): string {
   const title = text(incident.title)
   const entries = list(incident.timeline).map(entryOf)
   const closed = record(incident.closed)
+  const assigned = record(incident.assigned)
   const facts: readonly (readonly [string, string])[] = [
     ['Severity', text(incident.severity)],
     ['From', `${utc(number(incident.firstMs))} to ${utc(number(incident.lastMs))}`],
@@ -40,6 +41,12 @@ export function incidentReport(verdict: Verdict): string {
     ['Sources', texts(incident.sources).join(', ') || 'none'],
     ['Accounts (hashes)', texts(incident.accounts).join(', ') || 'none'],
     ['Sessions (hashes)', texts(incident.sessions).join(', ') || 'none'],
+    [
+      'Assigned',
+      incident.assigned === null || incident.assigned === undefined
+        ? 'to nobody'
+        : `to ${text(assigned.to)}, ${utc(number(assigned.atMs))} by ${text(assigned.by)}${text(assigned.note) === '' ? '' : `: ${text(assigned.note)}`}`,
+    ],
     [
       'Closed',
       incident.closed === null || incident.closed === undefined

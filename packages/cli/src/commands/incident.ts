@@ -1,4 +1,4 @@
-/** Incidents: what there is, one with its timeline, that it is done with, and all of it as JSON. */
+/** Incidents: what there is, one with its timeline, who works on it, that it is done with, and all of it as JSON. */
 import type { Incident, IncidentDetail, RingwallClient } from '@ringwall/client'
 import { duration, printable, time } from '../format.ts'
 import { type Format, printList, printOne, write } from '../output.ts'
@@ -17,6 +17,7 @@ export async function incidentList(client: RingwallClient, format: Format, state
       { title: 'NODES', value: ({ nodes }) => nodes.join(', ') },
       { title: 'FINDINGS', value: ({ findings }) => findings },
       { title: 'REPEATED', value: ({ duplicates }) => duplicates },
+      { title: 'ASSIGNED', value: ({ assigned }) => printable(assigned?.to ?? '') },
       { title: 'CLOSED', value: ({ closed }) => (closed === null ? '' : printable(`${closed.by}: ${closed.note}`)) },
       { title: 'ATT&CK', value: ({ attack }) => attack.join(', '), wide: true },
     ],
@@ -30,13 +31,18 @@ export async function incidentShow(client: RingwallClient, format: Format, id: s
 }
 
 function textOf(incident: IncidentDetail): string {
-  const { closed, timeline, sources, accounts, sessions } = incident
+  const { closed, assigned, timeline, sources, accounts, sessions } = incident
   const lines = [
     `${incident.id}  ${incident.severity}  ${printable(incident.title)}`,
     `ATT&CK     ${incident.attack.join(', ') || 'none named'}`,
     `from       ${time(incident.firstMs)} to ${time(incident.lastMs)}`,
     `nodes      ${incident.nodes.join(', ')}`,
     `findings   ${incident.findings}, and ${incident.duplicates} that say the same`,
+    ...(assigned === null
+      ? []
+      : [
+          `assigned   to ${printable(assigned.to ?? '')}, ${time(assigned.atMs)} by ${printable(assigned.by)} on ${assigned.node}${assigned.note === '' ? '' : `: ${printable(assigned.note)}`}`,
+        ]),
     ...(closed === null
       ? []
       : [`closed     ${time(closed.atMs)} by ${printable(closed.by)} on ${closed.node}: ${printable(closed.note)}`]),
@@ -52,6 +58,17 @@ function textOf(incident: IncidentDetail): string {
     )
   }
   return `${lines.join('\n')}\n`
+}
+
+/** @param to An operator; undefined: whoever asks; null: nobody. */
+export async function incidentAssign(
+  client: RingwallClient,
+  id: string,
+  to: string | null | undefined,
+  note: string,
+): Promise<void> {
+  const { id: found, title, assigned } = await client.incidentAssign(id, to, note)
+  process.stderr.write(`incident ${found} is assigned to ${printable(assigned?.to ?? 'nobody')}: ${printable(title)}\n`)
 }
 
 export async function incidentClose(client: RingwallClient, id: string, note: string): Promise<void> {

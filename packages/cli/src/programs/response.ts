@@ -84,7 +84,7 @@ export function addResponse(program: Command): void {
 
   const incident = program
     .command('incident')
-    .description('findings of all nodes that belong together: ls, show, close, export, verify, report')
+    .description('findings of all nodes that belong together: ls, show, assign, close, export, verify, report')
   withRing(
     incident
       .command('ls')
@@ -100,6 +100,23 @@ export function addResponse(program: Command): void {
     ([id], _options) =>
       async (client, format) =>
         (await import('../commands/incident.ts')).incidentShow(client, format, id as string),
+  )
+  withRing(
+    incident
+      .command('assign')
+      .argument('<id>')
+      .description('who works on it from now on: you, unless another is named')
+      .option('--to <operator>', 'an operator of the ring')
+      .addOption(new Option('--nobody', 'nobody works on it any more').conflicts('to'))
+      .option('--note <text>', 'for others', ''),
+    ([id], { to, nobody, note }) =>
+      async (client) =>
+        (await import('../commands/incident.ts')).incidentAssign(
+          client,
+          id as string,
+          nobody === true ? null : (to as string | undefined),
+          note as string,
+        ),
   )
   withRing(
     incident

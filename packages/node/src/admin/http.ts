@@ -89,6 +89,8 @@ export interface AdminOptions {
   signIn(token: string): { readonly ok: true; readonly operator: string } | { readonly ok: false; readonly reason: string }
   /** That of HashiCorp's Vault. */
   readonly other: OtherApi
+  /** An operator asked for what is more than to look. */
+  readonly onOperation?: (operator: string, operation: string) => void
   /** Whose key it is. */
   ownerOf(key: string): string | undefined
 }
@@ -153,6 +155,8 @@ export class AdminServer {
       if (found === undefined) return await this.#serveConsole(request, url.pathname, response)
       const operator = byKey !== undefined ? this.#options.ownerOf(key as string) : this.#operator(request, found.operation)
       if (operator === undefined) return this.#answer(request, response, KEY_UNKNOWN)
+      const { method, path, open } = found.operation
+      if (method !== 'GET' && open !== true && byKey === undefined) this.#options.onOperation?.(operator, `${method} ${path}`)
       const answer = await found.operation.run({
         method: request.method ?? '',
         parameters: found.parameters,

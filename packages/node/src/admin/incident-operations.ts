@@ -1,4 +1,4 @@
-/** Incidents, for operators: what there is, one of them, and that it is done with. */
+/** Incidents, for operators: what there is, one of them, who works on it, and that it is done with. */
 import { z } from 'zod'
 import { makeEvidence } from '../evidence.ts'
 import type { DeskIncident } from '../incidents.ts'
@@ -8,12 +8,14 @@ import { ApiProblem } from './problem.ts'
 
 const LIST_MAX = 500
 const Close = z.strictObject({ note: z.string().max(512) })
+const Assign = z.strictObject({ to: z.string().max(64).nullish(), note: z.string().max(512) })
 
 export function incidentOperations(node: RunningNode): readonly Operation[] {
   return [
     { method: 'GET', path: '/v1/incidents', run: (call) => ({ json: list(node, call) }) },
     { method: 'GET', path: '/v1/incidents/{id}', run: (call) => ({ json: whole(found(node, call)) }) },
     { method: 'GET', path: '/v1/incidents/{id}/evidence', run: async (call) => ({ json: await evidence(node, call) }) },
+    { method: 'POST', path: '/v1/incidents/{id}/assign', run: async (call) => ({ json: await assign(node, call) }) },
     { method: 'POST', path: '/v1/incidents/{id}/close', run: async (call) => ({ json: await close(node, call) }) },
   ]
 }
@@ -43,6 +45,29 @@ async function close(node: RunningNode, call: Call): Promise<unknown> {
   return whole({ ...incident, closed })
 }
 
+async function assign(node: RunningNode, call: Call): Promise<unknown> {
+  const incident = found(node, call)
+  const body = Assign.safeParse(await call.body())
+  if (!body.success)
+    throw new ApiProblem(
+      400,
+      'BODY_INVALID',
+      'expected {"to": OPERATOR or null, "note": TEXT}, without "to" whoever asks, the text of at most 512 characters',
+    )
+  const { to = call.operator, note } = body.data
+  const operators = node.view().operators.map(({ name }) => name)
+  if (to !== null && !operators.includes(to))
+    throw new ApiProblem(
+      422,
+      'OPERATOR_UNKNOWN',
+      `/to: there is no operator ${JSON.stringify(to)}; the ring has ${operators.join(', ')}, and null is nobody`,
+    )
+  const said = node.desk.assign(incident, to, call.operator, note.replace(/\p{Cc}/gu, ' '), Date.now())
+  const why = said.note === '' ? '' : `: ${said.note}`
+  node.events.add('incident', 'info', `incident ${incident.id} is ${to === null ? 'nobody’s' : `${to}’s`}, by ${said.by}${why}`)
+  return whole({ ...incident, assigned: to === null ? undefined : said })
+}
+
 async function evidence(node: RunningNode, call: Call): Promise<unknown> {
   const incident = found(node, call)
   const made = await makeEvidence(node, incident, whole(incident))
@@ -50,8 +75,8 @@ async function evidence(node: RunningNode, call: Call): Promise<unknown> {
   return made
 }
 
-function short({ ids, timeline, closed, accounts, sessions, ...rest }: DeskIncident) {
-  return { ...rest, findings: ids.length, closed: closed ?? null }
+function short({ ids, timeline, closed, assigned, accounts, sessions, ...rest }: DeskIncident) {
+  return { ...rest, findings: ids.length, closed: closed ?? null, assigned: assigned ?? null }
 }
 
 function whole(incident: DeskIncident) {

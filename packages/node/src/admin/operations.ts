@@ -297,6 +297,8 @@ function metrics(node: RunningNode): { readonly text: string; readonly type: str
   if (audit !== undefined) Object.assign(gauges, { audit_lines_written: audit.written, audit_lines_dropped: audit.dropped })
   if (node.acme !== undefined) Object.assign(gauges, { acme_obtained: node.acme.obtained, acme_failures: node.acme.failed })
   for (const [name, value] of Object.entries(gauges)) node.telemetry.setGauge(name, value)
+  for (const [sort, value] of Object.entries(node.insiders.counts()))
+    node.telemetry.setGauge('insider_identities', value, { sort })
   for (const { certificate, notAfterMs, problem } of node.proxy.certificates()) {
     node.telemetry.setGauge('tls_certificate_not_after_seconds', notAfterMs / 1_000, { certificate })
     node.telemetry.setGauge('tls_certificate_refused', problem === undefined ? 0 : 1, { certificate })

@@ -179,6 +179,12 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
       path('id', 'As above.'),
     ]),
   },
+  '/v1/incidents/{id}/assign': {
+    post: posting(
+      call('incidentAssign', 'Who works on it from now on.', 'IncidentDetail', [path('id', 'As above.')]),
+      'IncidentAssignRequest',
+    ),
+  },
   '/v1/incidents/{id}/close': {
     post: posting(
       call('incidentClose', 'It is done with, until something more is found.', 'IncidentDetail', [path('id', 'As above.')]),

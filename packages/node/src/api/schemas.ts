@@ -57,6 +57,7 @@ const incident = {
   findings: whole,
   duplicates: described('Conclusions that say what another has said.', whole),
   closed: orNull(ref('IncidentClosing')),
+  assigned: described('Null: to nobody.', orNull(ref('IncidentAssignment'))),
 }
 
 const exceptionScope = { rule: whole, service: text, 'route?': text, 'path?': text, variable: text }
@@ -881,13 +882,21 @@ export const schemas: Readonly<Record<string, Schema>> = {
     note: text,
     node: described('By whose API.', text),
   }),
+  IncidentAssignment: object('Who works on it.', {
+    id: text,
+    atMs: ms,
+    to: described('The operator who works on it.', orNull(text)),
+    by: described('The operator who said so.', text),
+    note: text,
+    node: described('By whose API.', text),
+  }),
   Incident: object('Findings that belong together.', { ...incident }),
   Incidents: object('The latest first.', {
     incidents: list(ref('Incident')),
     more: described('That there was no room for.', whole),
   }),
   IncidentSubject: object('What a finding is about; accounts and sessions are keyed hashes.', {
-    kind: choice('source', 'network', 'fingerprint', 'account', 'session', 'path', 'route', 'service'),
+    kind: choice('source', 'network', 'fingerprint', 'account', 'session', 'path', 'route', 'service', 'identity', 'node'),
     value: text,
   }),
   IncidentEntry: object('One detector about one subject, over all nodes.', {
@@ -921,6 +930,10 @@ export const schemas: Readonly<Record<string, Schema>> = {
     nodes: list(anything),
     parts: anything,
     signature: text,
+  }),
+  IncidentAssignRequest: object('To whom, and why.', {
+    'to?': described('An operator; null: nobody. Whoever asks, unless given.', orNull(text)),
+    note: text,
   }),
   IncidentCloseRequest: object('Why.', { note: text }),
   LeftOut: object('What is in the files and was not taken in.', { kind: text, count: whole }),

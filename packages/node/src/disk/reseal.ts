@@ -62,6 +62,8 @@ export async function resealFolder(data: string, disk: DiskSeal, seal: Seal): Pr
     'logins.bin',
     'incidents.findings',
     'incidents.closings',
+    'incidents.assignments',
+    'insiders.bin',
     'keys/nonces.json',
     'acme/waits.json',
     TRACE_KEY_FILE,

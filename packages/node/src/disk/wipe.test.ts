@@ -16,6 +16,8 @@ test('a wipe erases all that a node writes, its key file and its audit log, coun
       'logins.bin',
       'incidents.findings',
       'incidents.closings',
+      'incidents.assignments',
+      'insiders.bin',
       'keys/share.sealed',
       'keys/sealing/share.sealed',
       'traces/key',

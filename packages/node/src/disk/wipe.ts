@@ -20,6 +20,8 @@ const WRITTEN = [
   'logins.bin',
   'incidents.findings',
   'incidents.closings',
+  'incidents.assignments',
+  'insiders.bin',
   'playbooks',
   'peers.json',
 ]

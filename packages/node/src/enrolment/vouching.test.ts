@@ -64,3 +64,38 @@ test('validators that do not answer are named, and none is vouched for in their 
   assert.deepEqual(verdicts, [])
   assert.deepEqual(refused, ['n1: nobody there', 'n2: nobody there'])
 })
+
+test('a validator that refuses what most of them vouch for is told of; one that does not answer is not, nor is a refusal that most share', async () => {
+  const self = {
+    endorsementKey: () => Promise.resolve(ENDORSEMENT),
+    attestationKey: () => Promise.resolve(randomBytes(90)),
+    activate: () => Promise.resolve(randomBytes(32)),
+  } as unknown as TpmDevice
+  const gatherWith = async (answers: Readonly<Record<string, unknown>>): Promise<readonly string[]> => {
+    const dissents: string[] = []
+    const ids = Object.keys(answers)
+    const vouching = new Vouching({
+      self: 'd1',
+      ring: RING,
+      fabric: {
+        onRequest: () => undefined,
+        request: (to) => {
+          const answer = answers[to]
+          return answer === undefined
+            ? Promise.reject(new Error('nobody there'))
+            : Promise.resolve(Buffer.from(JSON.stringify(answer)))
+        },
+      },
+      state: () => ({ validators: ids.map((id) => ({ id })) }) as unknown as RingState,
+      sign: () => new Uint8Array(64),
+      onDissent: (validator, reason) => dissents.push(`${validator}: ${reason}`),
+    })
+    await vouching.gather(self)
+    return dissents
+  }
+  const vouches = { credential: 'AAAA', signature: 'AAAA' }
+  const refuses = { refused: 'I know no such TPM' }
+  assert.deepEqual(await gatherWith({ n1: vouches, n2: vouches, n3: vouches, n4: refuses }), ['n4: I know no such TPM'])
+  assert.deepEqual(await gatherWith({ n1: vouches, n2: vouches, n3: vouches, n4: undefined }), [])
+  assert.deepEqual(await gatherWith({ n1: vouches, n2: vouches, n3: refuses, n4: refuses }), [])
+})

@@ -18,7 +18,12 @@ export interface VouchingOptions {
   readonly fabric: Pick<Fabric, 'request' | 'onRequest'>
   state(): RingState
   sign(message: Uint8Array): Uint8Array
+  /** A validator refused what most of them vouched for. */
+  readonly onDissent?: (validator: string, reason: string) => void
 }
+
+/** A refusal in a validator's own words. */
+class Refused extends Error {}
 
 interface Challenge {
   readonly ak: string
@@ -94,6 +99,7 @@ export class Vouching {
     const ek = encodeBase64url(endorsement)
     const verdicts: Verdict[] = []
     const refused: string[] = []
+    const dissents: [validator: string, reason: string][] = []
     // One after another: a TPM does one thing at a time.
     for (const { id } of state().validators) {
       try {
@@ -102,8 +108,11 @@ export class Vouching {
       } catch (error) {
         if (error instanceof TpmMalformed) throw error
         refused.push(`${id}: ${(error as Error).message}`)
+        if (error instanceof Refused) dissents.push([id, error.message])
       }
     }
+    const isMost = verdicts.length * 2 > state().validators.length
+    if (isMost) for (const [id, reason] of dissents) this.#options.onDissent?.(id, reason)
     return { ak, verdicts, refused }
   }
 
@@ -117,7 +126,7 @@ export class Vouching {
   async #request(to: string, said: Record<string, string>, expected: string): Promise<Record<string, unknown>> {
     const answer = await this.#options.fabric.request(to, 'attest', Buffer.from(JSON.stringify(said)), ANSWER_MS_MAX)
     const read = JSON.parse(Buffer.from(answer).toString('utf8')) as Record<string, unknown>
-    if (typeof read[expected] !== 'string') throw new Error(String(read.refused ?? 'it answers something else').slice(0, 200))
+    if (typeof read[expected] !== 'string') throw new Refused(String(read.refused ?? 'it answers something else').slice(0, 200))
     return read
   }
 }

@@ -1,6 +1,7 @@
 /** `feeds` of `node.yaml`: whose decisions this node takes in. */
-import { readTextFile } from '../config.ts'
+
 import { StartError } from '../errors.ts'
+import { readTextFile } from '../text-file.ts'
 import type { CrowdsecFeedConfig } from './crowdsec-feed.ts'
 
 /** As `node.yaml` has it, its paths absolute. */

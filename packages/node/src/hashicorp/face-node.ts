@@ -22,17 +22,20 @@ export interface FaceNode {
   mint(asked: { readonly mint: SignedMintRequest }, timeoutMs: number): Promise<{ readonly signature: Uint8Array }>
   /** Signs the content in this node's name, and proposes it. */
   propose(content: TxContent, waitMs: number): Promise<unknown>
+  /** As `VaultFacts`. */
+  onLiars?(parties: readonly string[]): void
 }
 
 type PassedBody = Extract<TxBody, { type: 'vault.put' | 'vault.delete' | 'vault.hide' }>
 
-export function factsOf(node: Pick<FaceNode, 'ring' | 'view' | 'state'>): VaultFacts {
+export function factsOf(node: Pick<FaceNode, 'ring' | 'view' | 'state' | 'onLiars'>): VaultFacts {
   const publicKey = publicKeyOf(node.state().sealingKey)
   if (publicKey === undefined) throw new FaceError(503, 'the ring has no sealing key yet: ringwall key ls shows how it stands')
   const keys = new Map(node.view().nodes.map(({ id, publicKey: x }) => [id, x]))
   return {
     ring: node.ring,
     publicKey,
+    onLiars: (parties) => node.onLiars?.(parties),
     verify: (party, message, signature) => {
       const x = keys.get(party)
       return x !== undefined && verify(null, message, { key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' }, signature)

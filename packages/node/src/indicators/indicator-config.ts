@@ -1,10 +1,10 @@
 /** `indicators` of `node.yaml`: sets of addresses that others call bad, and where they come from. */
 import { join } from 'node:path'
 import { z } from 'zod'
-import { readTextFile } from '../config.ts'
 import { StartError } from '../errors.ts'
 import { feedUrlFault } from '../feeds/feed-url.ts'
 import type { TaxiiFeedConfig } from '../feeds/taxii-feed.ts'
+import { readTextFile } from '../text-file.ts'
 import type { IndicatorSettings } from './indicator-loader.ts'
 
 const MINUTE_MS = 60_000

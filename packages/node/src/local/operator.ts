@@ -2,9 +2,9 @@
 import { createPrivateKey, type JsonWebKey, type KeyObject } from 'node:crypto'
 import { batchOf, encodeBase64url, encodeTx, signingBytes, type TxBody, type TxContent } from '@ringwall/ring/tx'
 import { z } from 'zod'
-import { readTextFile } from '../config.ts'
 import { StartError } from '../errors.ts'
 import { randomNonce, sha256Hex, signMessage } from '../keys.ts'
+import { readTextFile } from '../text-file.ts'
 
 const Context = z.looseObject({
   format: z.literal('ringwall/context/1'),

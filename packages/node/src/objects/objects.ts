@@ -46,6 +46,10 @@ export interface ObjectsOptions {
   readonly open: (request: SignedOpenRequest) => Promise<OpenAnswer>
   readonly submit: (body: TxBody, waitMs: number) => Promise<unknown>
   readonly events: EventLog
+  /** A node gave a shard that is not what was put. */
+  readonly onWrong: (party: string, version: string, index: number) => void
+  /** As `VaultFacts`. */
+  readonly onLiars: (parties: readonly string[]) => void
   /** As of the shard server. */
   readonly other?: ShardServerOptions['other']
 }
@@ -118,6 +122,7 @@ export class Objects {
       },
       onFault: (party, version, index, what) => {
         if (party === self) this.healer.doubt(version, index)
+        else if (what === 'wrong') options.onWrong(party, version, index)
         this.#tell(
           `${party} ${version} ${index} ${what}`,
           `${party} gave ${what === 'wrong' ? 'a wrong' : 'no'} shard ${index} of ${version}`,
@@ -161,6 +166,7 @@ export class Objects {
     return {
       ring,
       publicKey,
+      onLiars: this.#options.onLiars,
       verify: (party, message, signature) => {
         const key = view().nodes.find(({ id }) => id === party)?.publicKey
         return key !== undefined && verifiesRaw(key, message, Buffer.from(signature).toString('base64url'))

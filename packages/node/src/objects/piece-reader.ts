@@ -1,6 +1,9 @@
 /**
  * Pieces of one blob's shards, segment after segment, from as many nodes as it takes, the fastest first. Every piece is held against its hash; who
  * sends another is named and left out, as is who fails; who is slow has another one asked beside it.
+ *
+ * Hashes come first, though the tag of a segment would judge as well what a liar without its key changes. Every node through which a version was read
+ * has had its key, and who has it can change its own piece so that the tag still holds (`objects.test.ts` of the vault does it).
  */
 import type { IncomingMessage } from 'node:http'
 import { BlobShape, type Manifest, type ManifestPart, PartHashes, VaultError } from '@ringwall/vault'

@@ -1,9 +1,9 @@
 /** Channels as `notify` of `node.yaml` has them, with their secrets. */
 import { type Channel, emailChannel, slackChannel, syslogChannel, webhookChannel } from '@ringwall/respond'
 import type { z } from 'zod'
-import { readTextFile } from '../config.ts'
 import { StartError } from '../errors.ts'
 import { feedUrlFault } from '../feeds/feed-url.ts'
+import { readTextFile } from '../text-file.ts'
 import type { NotifySettings, Secret } from './notify-config.ts'
 
 /** Reads the secrets that a channel names. @throws {StartError} */

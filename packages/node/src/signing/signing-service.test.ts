@@ -108,6 +108,7 @@ test('a holder that sends a bad share is named, and left out', async (t) => {
     [['n3', 'bad-signature-share']],
   )
   assert.match(first.said.join('\n'), /n3 lied with its share/)
+  assert.deepEqual(first.named, ['n3 bad-signature-share'])
 })
 
 test('what nobody may have is refused by the asked node and by every holder, whatever the coordinator says', async (t) => {

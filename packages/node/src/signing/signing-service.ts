@@ -79,6 +79,8 @@ export interface SigningServiceOptions {
   readonly sign: (message: Uint8Array) => Uint8Array
   readonly numbers: NonceNumbers
   readonly events: Pick<EventLog, 'add'>
+  /** A holder answered wrongly, under its own signature. */
+  readonly onFault?: (party: string, fault: string) => void
   /** Unix milliseconds; `Date.now` unless given. */
   readonly now?: () => number
 }
@@ -275,6 +277,7 @@ export class SigningService {
         this.#accused.add(wish.party)
         this.#faults.push({ party: wish.party, fault: wish.fault, atMs: this.#now() })
         if (this.#faults.length > 64) this.#faults.shift()
+        this.#options.onFault?.(wish.party, wish.fault)
         this.#options.events.add(
           'key',
           'warn',

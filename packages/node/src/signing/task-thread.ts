@@ -5,7 +5,7 @@
 import { Worker } from 'node:worker_threads'
 
 /** What is short-lived in a task is small: left alone, the engine lets it grow to 48 MB a thread. */
-const YOUNG_MB_MAX = 12
+const YOUNG_MB_MAX = 6
 
 export class ThreadGone extends Error {
   override readonly name = 'ThreadGone'

@@ -21,6 +21,8 @@ export interface Member {
   readonly service: SigningService
   /** What people are told. */
   readonly said: string[]
+  /** Whom it found at fault, and what for. */
+  readonly named: readonly string[]
   handler: Handler | undefined
   isDown: boolean
 }
@@ -69,6 +71,7 @@ export class Signers {
       return other
     }
     const held: { handler: Handler | undefined } = { handler: undefined }
+    const named: string[] = []
     const service = new SigningService({
       self: id,
       view: () => this.view,
@@ -77,6 +80,7 @@ export class Signers {
       sign: (message) => sign(null, message, key),
       numbers: new NonceNumbers(join(this.#directory, id, 'nonces.json')),
       events: { add: (_kind, _level, line) => said.push(line) },
+      onFault: (party, fault) => named.push(`${party} ${fault}`),
       fabric: {
         request: async (to, _channel, payload) => {
           const answer = await (find(to).handler as Handler)(id, payload.slice())
@@ -87,7 +91,7 @@ export class Signers {
         },
       },
     })
-    this.members.push({ id, key, service, said, handler: held.handler, isDown: false })
+    this.members.push({ id, key, service, said, named, handler: held.handler, isDown: false })
     service.use(share.publicKey, NodeShare.decode(share.encodeSecret()))
   }
 

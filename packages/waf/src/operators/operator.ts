@@ -1,3 +1,4 @@
+import type { LongText } from '../long-text.ts'
 import type { Expandable } from '../macro.ts'
 import type { PatternFacts } from '../prepared.ts'
 import type { WafEnvironment } from '../types.ts'
@@ -14,6 +15,8 @@ export interface OperatorContext {
   captured(index: number): void
   /** Whether captures are wanted: operators skip the effort otherwise. */
   capturing: boolean
+  /** The text that is looked at, if it is long. */
+  long?: LongText | undefined
   /** What may be asked beyond the request. */
   readonly environment: WafEnvironment | undefined
   /** What `@geoLookup` found. */

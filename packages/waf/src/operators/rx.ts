@@ -96,7 +96,7 @@ function search(pattern: CompiledPattern, text: string, context: OperatorContext
   const linear = pattern.linear()
   if (linear === null) return backtrack(pattern, text, context)
   context.work += text.length
-  const end = linear.search(text, context, WORK_CHARS_MAX)
+  const end = linear.search(text, context, WORK_CHARS_MAX, context.long)
   if (end < 0) return false
   if (!linear.exact) return backtrack(pattern, text, context, linear)
   if (!context.capturing) return true

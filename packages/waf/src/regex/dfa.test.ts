@@ -2,10 +2,12 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { compileRules } from '../compile.ts'
+import { LongText } from '../long-text.ts'
 import { linearMatcher } from './dfa.ts'
 import { emitPattern } from './emit.ts'
 import { parsePattern } from './syntax.ts'
 
+const hex = (code: number): string => code.toString(16).padStart(2, '0')
 const unlimited = { work: 0, building: 0 }
 
 const atom = fc.constantFrom('a', 'b', '[ab]', '[^a]', '.', '\\w', '\\s', '\\b', '\\B', '^', '$', 'é', '\\x00')
@@ -60,23 +62,63 @@ test('property: a match begins where V8 has it begin', () => {
   )
 })
 
-test('property: a long text that is searched again, as bytes, has its match where it had it before', () => {
-  const piece = fc.tuple(fc.constantFrom('a', 'b', ' ', '_', '\x00', '\xe9'), fc.nat(200)).map(([c, times]) => c.repeat(times))
-  const long = fc.array(piece, { minLength: 1, maxLength: 12 }).map((pieces) => pieces.join('').padEnd(300, ' '))
-  fc.assert(
-    fc.property(pattern, fc.array(long, { minLength: 1, maxLength: 6 }), (source, texts) => {
-      const first = linearMatcher(parsePattern(source))
-      const again = linearMatcher(parsePattern(source))
-      const ends = texts.map((text) => first?.search(text, unlimited, Number.POSITIVE_INFINITY))
-      for (const matcher of [first, again])
-        assert.deepEqual(
-          texts.map((text) => matcher?.search(text, unlimited, Number.POSITIVE_INFINITY)),
-          ends,
-          `${source} on ${JSON.stringify(texts)}`,
-        )
-    }),
-    { numRuns: 2_000 },
+test('property: a text that is read as a long one has its match where it has it otherwise', () => {
+  const piece = fc
+    .tuple(fc.constantFrom('a', 'b', ' ', '_', 'or', "'", '\x00', '\xe9'), fc.nat(20))
+    .map(([c, times]) => c.repeat(times))
+  const texts = fc.array(
+    fc.oneof(
+      subject,
+      fc.array(piece, { maxLength: 12 }).map((pieces) => pieces.join('')),
+    ),
+    { maxLength: 6 },
   )
+  const sources = fc.oneof(pattern, fc.constantFrom('a+b', '\\bor\\b', "'[^']*or", 'a.{0,3}b|_$', '(?:^a|[ab]{2})_', '(?:ab)*_'))
+  let found = 0
+  fc.assert(
+    fc.property(sources, texts, (source, subjects) => {
+      const short = linearMatcher(parsePattern(source))
+      const long = linearMatcher(parsePattern(source))
+      for (const text of [...subjects, ...subjects]) {
+        const end = short!.search(text, unlimited, Number.POSITIVE_INFINITY)
+        if (end > 3) found += 1
+        assert.equal(
+          long!.search(text, unlimited, Number.POSITIVE_INFINITY, new LongText(text)),
+          end,
+          `${source} on ${JSON.stringify(text)}`,
+        )
+      }
+    }),
+    { numRuns: 10_000 },
+  )
+  assert.ok(found > 3_000, `${found} matches behind the beginning`)
+})
+
+test('a long text is read from one place where a match may begin to the next, and all else costs no state', () => {
+  const { search } = linearMatcher(parsePattern('(?i)\\bselect\\b[^;]{0,20}from'))!
+  const text = `${'It is how they slept, and sold; '.repeat(4_000)}SELECT a FROM b`
+  const meter = { work: 0, building: 0 }
+  assert.equal(search(text, meter, Number.POSITIVE_INFINITY), text.length - 2)
+  const first = meter.work
+  assert.equal(search(`${text.slice(0, -15)} nothing`, meter, Number.POSITIVE_INFINITY), -1)
+  assert.ok(first > 0 && meter.work - first < first / 4, 'what was built is not built again')
+})
+
+test('a pattern whose beginning alone outgrows the table is read without leaps', () => {
+  const words = Array.from({ length: 16_500 }, (_, i) => `\\x${hex(128 + (i & 127))}\\x${hex(i >>> 7)}`)
+  const { search } = linearMatcher(parsePattern(`\\b(?:${words.join('|')})`))!
+  const text = `${' a'.repeat(1_000)}\x80\x00`
+  for (let run = 0; run < 2; run += 1) assert.equal(search(text, unlimited, Number.POSITIVE_INFINITY), text.length)
+  assert.equal(search(text.slice(0, -1), unlimited, Number.POSITIVE_INFINITY), -1)
+})
+
+test('a pattern of many words says by what they begin within bounded work, or not at all', () => {
+  const words = Array.from({ length: 4_000 }, (_, i) => `${String.fromCharCode(97 + (i % 26))}${i.toString(36)}x`)
+  const { search } = linearMatcher(parsePattern(`(?:${words.join('|')})+z`))!
+  const meter = { work: 0, building: 0 }
+  const text = `${'- '.repeat(1_000)}${words[77]}z`
+  assert.equal(search(text, meter, Number.POSITIVE_INFINITY), text.length)
+  assert.ok(meter.building <= 4_000_000, `${meter.building}`)
 })
 
 test('property: with look-around and back-references, no means no', () => {

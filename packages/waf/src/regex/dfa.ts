@@ -7,8 +7,11 @@
  * Look-around and back-references are not regular. They are read as if they always held, so for a pattern with one of them "no"
  * is certain and "yes" is not; `exact` tells which kind a pattern is.
  */
-import { DFA_PROGRAM_MAX, DFA_TABLE_CELLS_MAX, DFA_THREADS_MAX } from '../limits.ts'
+import { DFA_TABLE_CELLS_MAX, DFA_THREADS_MAX } from '../limits.ts'
+import { LONG_TEXT_CHARS_MIN, LongText } from '../long-text.ts'
 import type { WorkMeter } from '../subject.ts'
+import { beginningsOf } from './beginnings.ts'
+import { assemble, MATCH, type Program, SET, SPLIT, START, TooLarge } from './program.ts'
 import type { Pattern } from './syntax.ts'
 
 export interface LinearMatcher {
@@ -16,8 +19,10 @@ export interface LinearMatcher {
   /**
    * Where the first match that ends ends, -1 for none. What it costs beyond a look at each character, building states, is added
    * to the meter's work; the search gives up with -1 when that exceeds `workMax`.
+   *
+   * @param long The same text, if somebody has it.
    */
-  search(text: string, meter: WorkMeter, workMax: number): number
+  search(text: string, meter: WorkMeter, workMax: number, long?: LongText): number
   /**
    * Where the first match that begins begins.
    * @param end Where a match ends: as `search` says.
@@ -25,15 +30,6 @@ export interface LinearMatcher {
    */
   startOf(text: string, end: number, meter: WorkMeter, workMax: number): number
 }
-
-// Kinds of instruction.
-const SET = 0
-const SPLIT = 1
-const MATCH = 2
-const START = 3
-const END = 4
-const WORD = 5
-const NOT_WORD = 6
 
 // A state is named by the place of its row in the table; the first rows are empty, so that these are none.
 const UNKNOWN = 0
@@ -53,100 +49,12 @@ const ASSERTED: readonly number[] = [0, 0, 0, AT_START, AT_END, BOUNDARY, NO_BOU
 const STATE_WORK = 200
 const THREAD_WORK = 24
 
-/** From this length on a text that is searched again is read as bytes; so many of them are kept. */
-const BYTE_TEXT_CHARS_MIN = 256
-const BYTE_TEXTS = 4
+/** What a leap costs, in characters that an automaton takes; and how much of a text may be lost by them before it is read without. */
+const LEAP_CHARS = 6
+const LEAP_LOSS_CHARS_MAX = 512
 
 /** Most matches are shorter. */
 const MATCH_CHARS = 64
-
-interface Program {
-  readonly kinds: readonly number[]
-  readonly first: readonly number[]
-  readonly second: readonly number[]
-  readonly sets: readonly Uint8Array[]
-  readonly start: number
-  readonly exact: boolean
-  readonly words: boolean
-}
-
-class TooLarge extends Error {}
-
-function assemble(pattern: Pattern): Program {
-  const kinds: number[] = []
-  const first: number[] = []
-  const second: number[] = []
-  const sets: Uint8Array[] = []
-  const byArray = new Map<Uint8Array, number>()
-  const byMembers = new Map<string, number>()
-  let exact = true
-  let words = false
-
-  const add = (kind: number, x: number, y: number): number => {
-    if (kinds.length >= DFA_PROGRAM_MAX) throw new TooLarge()
-    kinds.push(kind)
-    first.push(x)
-    second.push(y)
-    return kinds.length - 1
-  }
-  const set = (members: Uint8Array, next: number): number => {
-    let number = byArray.get(members)
-    if (number === undefined) {
-      const key = packed(members)
-      number = byMembers.get(key) ?? sets.push(members) - 1
-      byMembers.set(key, number)
-      byArray.set(members, number)
-    }
-    return add(SET, next, number)
-  }
-  const star = (body: (loop: number) => number, next: number): number => {
-    const loop = add(SPLIT, -1, next)
-    first[loop] = body(loop)
-    return loop
-  }
-  const emit = (node: Pattern, next: number): number => {
-    switch (node.kind) {
-      case 'set':
-        return set(node.set, next)
-      case 'group':
-        return emit(node.item, next)
-      case 'seq':
-        return node.items.reduceRight((after, item) => emit(item, after), next)
-      case 'alt':
-        return node.items.map((item) => emit(item, next)).reduceRight((rest, entry) => add(SPLIT, entry, rest))
-      case 'repeat': {
-        const { item, min, max } = node
-        let entry = next
-        if (max === Number.POSITIVE_INFINITY) entry = star((loop) => emit(item, loop), next)
-        else for (let i = min; i < max; i += 1) entry = add(SPLIT, emit(item, entry), next)
-        for (let i = 0; i < min; i += 1) entry = emit(item, entry)
-        return entry
-      }
-      case 'assert':
-        words ||= node.what === 'word' || node.what === 'notWord'
-        return add({ start: START, end: END, word: WORD, notWord: NOT_WORD }[node.what], next, -1)
-      case 'look':
-        exact = false
-        return next
-      case 'backref':
-        exact = false
-        return star((loop) => set(ANY, loop), next)
-    }
-  }
-  const start = emit(pattern, add(MATCH, -1, -1))
-  return { kinds, first, second, sets, start, exact, words }
-}
-
-/** A set of bytes as 16 characters of 16 bits. */
-function packed(members: Uint8Array): string {
-  let text = ''
-  for (let at = 0; at < 256; at += 16) {
-    let bits = 0
-    for (let i = 0; i < 16; i += 1) bits |= members[at + i]! << i
-    text += String.fromCharCode(bits)
-  }
-  return text
-}
 
 /** Bytes that no set tells apart are one class. */
 function partition(
@@ -171,8 +79,6 @@ function partition(
   return { classes, samples }
 }
 
-const ANY = new Uint8Array(256).fill(1)
-
 const isWord = (code: number): boolean =>
   (code >= 48 && code <= 57) || (code >= 65 && code <= 90) || code === 95 || (code >= 97 && code <= 122)
 
@@ -183,35 +89,6 @@ interface State {
   readonly afterWord: boolean
   readonly atStart: boolean
 }
-
-/**
- * The last long texts that were searched, as bytes: many patterns read the same value, and a byte of an array costs half of a character of a string. A text is copied when
- * it comes for the second time.
- */
-class RecentTexts {
-  readonly #texts: string[] = Array.from({ length: BYTE_TEXTS }, () => '')
-  readonly #bytes: (Uint8Array | undefined)[] = Array.from({ length: BYTE_TEXTS }, () => undefined)
-  #next = 0
-
-  /** Each character's low eight bits; undefined for a text that was not here before. */
-  bytesOf(text: string): Uint8Array | undefined {
-    const at = this.#texts.indexOf(text)
-    if (at < 0) {
-      this.#texts[this.#next] = text
-      this.#bytes[this.#next] = undefined
-      this.#next = (this.#next + 1) % BYTE_TEXTS
-      return undefined
-    }
-    const known = this.#bytes[at]
-    if (known !== undefined) return known
-    const bytes = new Uint8Array(text.length)
-    for (let i = 0; i < bytes.length; i += 1) bytes[i] = text.charCodeAt(i)
-    this.#bytes[at] = bytes
-    return bytes
-  }
-}
-
-const recentTexts = new RecentTexts()
 
 class LazyAutomaton {
   readonly #program: Program
@@ -231,6 +108,8 @@ class LazyAutomaton {
   #threads = 0
   #rows = new Map<string, number>()
   #start = UNKNOWN
+  /** Null before they are asked for. */
+  #beginnings: Uint32Array | undefined | null = null
   /** Where a search within a text begins: behind no word character, and behind one. */
   readonly #inner = [UNKNOWN, UNKNOWN]
   /** States of this automaton in the one that follows what began. */
@@ -257,15 +136,15 @@ class LazyAutomaton {
     this.#stack = new Int32Array(program.kinds.length * 2 + 2)
   }
 
-  search(text: string, meter: WorkMeter, workMax: number): number {
+  search(text: string, meter: WorkMeter, workMax: number, long?: LongText): number {
     const classes = this.#classes
     const { length } = text
     let row = this.#begun(meter)
     if (row === MATCHED) return 0
     if (row === DEAD) return -1
     let table = this.#table
-    const bytes = length < BYTE_TEXT_CHARS_MIN ? undefined : recentTexts.bytesOf(text)
-    if (bytes !== undefined) return this.#searchBytes(bytes, row, meter, workMax)
+    if (long?.text === text) return this.#searchLong(long, row, meter, workMax)
+    if (length >= LONG_TEXT_CHARS_MIN) return this.#searchLong(new LongText(text), row, meter, workMax)
     for (let i = 0; i < length; i += 1) {
       let c = classes[text.charCodeAt(i) & 255]!
       let next = table[row + c]!
@@ -290,33 +169,61 @@ class LazyAutomaton {
     return this.#endsIn(row, meter) ? length : -1
   }
 
-  /** The loop of `search` over bytes: one loop for both would be the slow one. */
-  #searchBytes(bytes: Uint8Array, start: number, meter: WorkMeter, workMax: number): number {
+  /** `search` in a long text: from one place where a match may begin to the next, whenever nothing that has begun is under way. */
+  #searchLong(text: LongText, start: number, meter: WorkMeter, workMax: number): number {
+    const { bytes, threes } = text
     const classes = this.#classes
     const { length } = bytes
+    const last = threes.length
+    const beginnings = this.#beginningsFor(meter)
+    let generation = this.#generation
     let row = start
-    let table = this.#table
-    for (let i = 0; i < length; i += 1) {
-      let c = classes[bytes[i]!]!
-      let next = table[row + c]!
-      while (next === row) {
-        i += 1
-        if (i === length) return this.#endsIn(row, meter) ? length : -1
-        c = classes[bytes[i]!]!
-        next = table[row + c]!
-      }
-      if (next <= MATCHED) {
-        if (next === UNKNOWN) {
-          next = this.#advance(row, c, meter)
-          table = this.#table
-          if (meter.work > workMax) return -1
-        }
-        if (next === MATCHED) return i + 1
-        if (next === DEAD) return -1
-      }
-      row = next
+    let idle = beginnings === undefined ? UNKNOWN : this.#beginAt(false, meter)
+    let idleAfterWord = beginnings === undefined ? UNKNOWN : this.#beginAt(true, meter)
+    if (generation !== this.#generation) {
+      idle = idleAfterWord = UNKNOWN
+      row = this.#begun(meter)
+      generation = this.#generation
     }
-    return this.#endsIn(row, meter) ? length : -1
+    let table = this.#table
+    let gain = 0
+    let i = 0
+    for (;;) {
+      while (i < length) {
+        const c = classes[bytes[i]!]!
+        let next = table[row + c]!
+        i += 1
+        if (next <= MATCHED) {
+          if (next === UNKNOWN) {
+            next = this.#advance(row, c, meter)
+            table = this.#table
+            if (meter.work > workMax) return -1
+            if (generation !== this.#generation) idle = idleAfterWord = UNKNOWN
+          }
+          if (next === MATCHED) return i
+          if (next === DEAD) return -1
+        }
+        row = next
+        if (next === idle || next === idleAfterWord) break
+        // Most characters change nothing. While the row is the same, no look waits for the one before it.
+        while (i < length && table[next + classes[bytes[i]!]!]! === next) i += 1
+      }
+      if (i === length) return this.#endsIn(row, meter) ? length : -1
+      const from = i
+      for (; i < last; i += 1) {
+        const three = threes[i]!
+        if (((beginnings![three >>> 5]! >>> three) & 1) !== 0) break
+      }
+      if (i > from) row = this.#wordClass[classes[bytes[i - 1]!]!]! ? idleAfterWord : idle
+      gain += i - from - LEAP_CHARS
+      if (i >= last || gain < -LEAP_LOSS_CHARS_MAX) idle = idleAfterWord = UNKNOWN
+    }
+  }
+
+  /** Undefined where leaps would find nothing to leap over. */
+  #beginningsFor(meter: WorkMeter): Uint32Array | undefined {
+    if (this.#beginnings === null) this.#beginnings = beginningsOf(this.#program, meter)
+    return this.#beginnings
   }
 
   /**
@@ -495,7 +402,7 @@ export function linearMatcher(pattern: Pattern): LinearMatcher | undefined {
     let rest: LazyAutomaton | undefined
     return {
       exact: program.exact,
-      search: (text, meter, workMax) => automaton.search(text, meter, workMax),
+      search: (text, meter, workMax, long) => automaton.search(text, meter, workMax, long),
       startOf: (text, end, meter, workMax) => {
         rest ??= new LazyAutomaton(program, false)
         let from = 0

@@ -1,0 +1,212 @@
+/**
+ * Insiders: feeds what operators, programs and the subjects of tokens use to the detector, tells the other nodes, and keeps what was learned while the node
+ * is away. Nobody is denied for what it finds. Names of secrets and paths become hashes here.
+ */
+import { hashText, type InsiderFinding, Insiders, type InsiderUse, type Signal } from '@ringwall/detect'
+import type { Fabric } from '@ringwall/fabric'
+import type { NewFinding } from '@ringwall/respond'
+import type { InsiderPolicy, View } from '@ringwall/ring'
+import { type DiskSeal, readFileSealed, replaceFile, sealParts } from '@ringwall/store'
+
+const SUMMARY_MS = 3_000
+const HEARD_MS_MIN = 1_000
+const KEEP_MS = 600_000
+const DAY_MS = 86_400_000
+/** What a block says that comes late teaches, and is no news. */
+const NEWS_MS = 600_000
+
+/** Of openings, as holders record them. */
+export interface SecretsOpened {
+  readonly atMs: number
+  /** `operator:NAME`, `service:NAME`, `node:ID` or `key:ID`. */
+  readonly issuer: string
+  readonly secrets: readonly (readonly [name: string, version: number])[]
+}
+
+export interface InsiderWatchOptions {
+  readonly fabric: Pick<Fabric, 'broadcast'>
+  readonly view: () => View
+  /** Where its memory is kept. */
+  readonly file: string
+  readonly disk?: DiskSeal | undefined
+  readonly onFinding: (finding: NewFinding) => void
+  readonly log: (level: 'warn', line: string) => void
+  /** Unix milliseconds; `Date.now` unless given. */
+  readonly now?: () => number
+}
+
+/** What is in it is seen when it is agreed. */
+const CARRIES_STATEMENTS = 'POST /v1/transactions'
+
+const DETECTORS: Readonly<Record<InsiderFinding['sort'], { readonly name: string; readonly attack: readonly string[] }>> = {
+  secrets: { name: 'insider-secrets', attack: ['T1078', 'T1213', 'T1530'] },
+  admin: { name: 'insider-operations', attack: ['T1078'] },
+  account: { name: 'insider-account', attack: ['T1078', 'T1213'] },
+}
+
+export class InsiderWatch {
+  readonly #options: InsiderWatchOptions
+  readonly #now: () => number
+  #insiders: Insiders | undefined
+  #settings: InsiderPolicy | undefined
+  readonly #heardMs = new Map<string, number>()
+  #timers: readonly NodeJS.Timeout[] = []
+  #keeping: Promise<void> = Promise.resolve()
+
+  constructor(options: InsiderWatchOptions) {
+    this.#options = options
+    this.#now = options.now ?? Date.now
+  }
+
+  /** Takes up what was kept. What cannot be read is said, and learned anew. */
+  async start(): Promise<void> {
+    await this.#restore()
+    this.#timers = [setInterval(() => this.#tell(), SUMMARY_MS), setInterval(() => void this.keep(), KEEP_MS)]
+    for (const timer of this.#timers) timer.unref()
+  }
+
+  async stop(): Promise<void> {
+    for (const timer of this.#timers) clearInterval(timer)
+    await this.keep()
+  }
+
+  /** Whether requests are to be told: somebody may come with a token. */
+  get watchesRequests(): boolean {
+    return this.#current() !== undefined && watchesRequests(this.#options.view())
+  }
+
+  /** Identities in memory, by sort. */
+  counts(): Readonly<Record<InsiderFinding['sort'], number>> {
+    return this.#insiders?.counts() ?? { secrets: 0, admin: 0, account: 0 }
+  }
+
+  opened({ atMs, issuer, secrets }: SecretsOpened): void {
+    for (const [name] of secrets)
+      this.#observe({ atMs, sort: 'secrets', subject: issuer, item: hashText(name), thing: hashText(name) })
+  }
+
+  /** @param operation A kind of statement, or method and path of the admin API. @param issuer As statements have it. */
+  operated(issuer: string, operation: string, atMs: number): void {
+    if (!issuer.startsWith('operator:') || operation === CARRIES_STATEMENTS) return
+    const item = hashText(operation)
+    this.#observe({ atMs, sort: 'admin', subject: issuer, item, thing: item })
+  }
+
+  requested({ subject, endpoint, service, path, atMs }: Signal): void {
+    if (subject === undefined || endpoint === undefined) return
+    this.#observe({ atMs, sort: 'account', subject: `${service}\n${subject}`, item: endpoint, thing: path })
+  }
+
+  /** Of each node one summary in a while: whoever sends more of them has the rest passed over. */
+  merge(from: string, payload: Uint8Array): void {
+    const nowMs = this.#now()
+    const heardMs = this.#heardMs.get(from) ?? Number.NEGATIVE_INFINITY
+    if (nowMs - heardMs < HEARD_MS_MIN && nowMs >= heardMs) return
+    this.#heardMs.set(from, nowMs)
+    try {
+      this.#current()?.merge(payload, nowMs)
+    } catch {
+      // A peer's malformed summary is that peer's fault.
+    }
+  }
+
+  #observe(use: InsiderUse): void {
+    const nowMs = this.#now()
+    // Learned by the time it was said, which somebody else may have made up.
+    const found = this.#current()?.observe({ ...use, atMs: Math.min(use.atMs, nowMs) }) ?? []
+    if (nowMs - use.atMs > NEWS_MS) return
+    for (const finding of found) this.#options.onFinding(findingOf(finding, use.atMs))
+  }
+
+  /** By the policy in force; with a changed one what was learned stays. */
+  #current(): Insiders | undefined {
+    const settings = this.#options.view().policy.detectors.insider
+    if (settings === this.#settings) return this.#insiders
+    this.#settings = settings
+    const { mode, learn, share, times, secrets, operations, accounts } = settings
+    if (mode === 'off') this.#insiders = undefined
+    else {
+      const limits = { secrets, admin: operations, account: accounts }
+      const options = { limits, learnDays: Math.ceil(learn / DAY_MS), share, times }
+      if (this.#insiders === undefined) this.#insiders = new Insiders(options)
+      else this.#insiders.use(options)
+    }
+    return this.#insiders
+  }
+
+  #tell(): void {
+    const summary = this.#current()?.summary()
+    if (summary !== undefined) this.#options.fabric.broadcast('signals', summary)
+  }
+
+  /** Writes what was learned to its file: pieces, each with its length in four bytes before it. One after the other. */
+  keep(): Promise<void> {
+    this.#keeping = this.#keeping.then(async () => {
+      const insiders = this.#insiders
+      if (insiders === undefined || insiders.size.identities === 0) return
+      const { file, disk, log } = this.#options
+      try {
+        await replaceFile(file, 0o600, sealParts(disk, file, sized(insiders.memory())))
+      } catch (error) {
+        log('warn', `what identities are used to is not kept: ${(error as Error).message}`)
+      }
+    })
+    return this.#keeping
+  }
+
+  async #restore(): Promise<void> {
+    const { file, disk, log } = this.#options
+    const insiders = this.#current()
+    if (insiders === undefined) return
+    try {
+      const bytes = Buffer.from((await readFileSealed(file, disk)) ?? [])
+      for (let at = 0; at < bytes.length; ) {
+        const end = at + 4 <= bytes.length ? at + 4 + bytes.readUInt32BE(at) : Number.POSITIVE_INFINITY
+        if (end > bytes.length) throw new Error(`${file} ends early`)
+        insiders.restore(bytes.subarray(at + 4, end), this.#now())
+        at = end
+      }
+    } catch (error) {
+      log('warn', `what identities are used to is read in part: ${(error as Error).message}`)
+    }
+  }
+}
+
+/** Whether somebody may come with a token. */
+export function watchesRequests({ policy }: Pick<View, 'policy'>): boolean {
+  const { detectors, services } = policy
+  return detectors.insider.mode !== 'off' && Object.values(services).some(asksForTokens)
+}
+
+function asksForTokens({ identity, routes }: View['policy']['services'][string]): boolean {
+  return identity !== undefined || routes.some((route) => route.identity !== undefined)
+}
+
+function findingOf({ sort, subject, reason }: InsiderFinding, atMs: number): NewFinding {
+  const { name, attack } = DETECTORS[sort]
+  const [service, account] = sort === 'account' ? (subject.split('\n') as [string, string]) : []
+  return {
+    atMs,
+    detector: name,
+    attack,
+    service,
+    subject: account === undefined ? { kind: 'identity', value: subject } : { kind: 'account', value: account },
+    sources: [],
+    reason,
+    denied: false,
+  }
+}
+
+/** One line for people. */
+export function describeInsider({ detector, attack, subject, service, reason }: NewFinding): string {
+  const of = service === undefined ? '' : ` of ${service}`
+  return `${detector} (${attack.join(', ')}): ${subject.kind} ${subject.value}${of} ${reason}`
+}
+
+function* sized(pieces: Iterable<Uint8Array>): Generator<Uint8Array> {
+  for (const piece of pieces) {
+    const length = Buffer.alloc(4)
+    length.writeUInt32BE(piece.length)
+    yield Buffer.concat([length, piece])
+  }
+}
