@@ -46,6 +46,8 @@ async function listening(server: Server): Promise<Server> {
 /** A provider that was not written here; its accounts are whatever is typed into its form. */
 function corpProvider(issuer: string): Provider {
   return new Provider(issuer, {
+    // It would not fetch the ring's keys from this machine otherwise.
+    fetch: (url, options) => fetch(url, { ...options, dispatcher: undefined } as unknown as RequestInit),
     clients: [
       {
         client_id: 'ringwall',
@@ -166,6 +168,7 @@ before(async () => {
         clientId: 'ringwall-signed',
         authentication: { method: 'private_key_jwt' },
         accounts: 'made',
+        groups: { engineers: 'staff' },
       },
       {
         kind: 'openid',
