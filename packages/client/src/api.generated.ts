@@ -159,7 +159,7 @@ export type IncidentEntry = { /** Unix milliseconds. */ readonly firstMs: number
 export type IncidentEvidence = { readonly format: string; readonly ring: string; readonly node: string; /** Unix milliseconds. */ readonly exportedAtMs: number; readonly incident: IncidentDetail; readonly receipts: readonly Receipt[]; readonly missing: readonly { readonly requestId: string; readonly why: string }[]; readonly denials: readonly unknown[]; readonly provenHeight: number; readonly blocks: string; readonly state: unknown; readonly nodes: readonly unknown[]; readonly parts: unknown; readonly signature: string }
 
 /** What a finding is about; accounts and sessions are keyed hashes. */
-export type IncidentSubject = { readonly kind: 'source' | 'network' | 'fingerprint' | 'account' | 'session' | 'path' | 'service' | 'identity' | 'node'; readonly value: string }
+export type IncidentSubject = { readonly kind: 'source' | 'network' | 'fingerprint' | 'account' | 'session' | 'path' | 'route' | 'service' | 'identity' | 'node'; readonly value: string }
 
 /** The latest first. */
 export type Incidents = { readonly incidents: readonly Incident[]; /** That there was no room for. */ readonly more: number }

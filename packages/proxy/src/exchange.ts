@@ -1055,7 +1055,8 @@ export class Exchange implements UpstreamRequestOwner, HeldResponseOwner, Delive
     if (judgement === undefined) return
     if (judgement.api !== undefined) reportApi(this.#context, judgement, this.#reported(), status)
     if (environment === undefined || this.#context.options.ended?.wants() !== true) return
-    reportEnded(this.#context, judgement, this.#reported(), status, this.#bytesOut, environment.view.policy)
+    const tookMs = performance.now() - this.startMs
+    reportEnded(this.#context, judgement, this.#reported(), status, this.#bytesOut, tookMs, environment.view.policy)
   }
 
   /** Nothing of it holds the request's text. */

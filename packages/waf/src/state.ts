@@ -531,6 +531,10 @@ export class RequestState implements OperatorContext {
     this.tx.set(CAPTURES[index]!, text)
   }
 
+  captureLater(find: () => void): void {
+    this.tx.captureLater(find)
+  }
+
   /** Forgets captures of earlier rules from `index` on. */
   captured(index: number): void {
     for (let i = index; i < CAPTURES.length; i += 1) this.tx.delete(CAPTURES[i]!)

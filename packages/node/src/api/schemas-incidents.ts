@@ -110,7 +110,7 @@ export const incidentsSchemas: Readonly<Record<string, Schema>> = {
     more: described('That there was no room for.', whole),
   }),
   IncidentSubject: object('What a finding is about; accounts and sessions are keyed hashes.', {
-    kind: choice('source', 'network', 'fingerprint', 'account', 'session', 'path', 'service', 'identity', 'node'),
+    kind: choice('source', 'network', 'fingerprint', 'account', 'session', 'path', 'route', 'service', 'identity', 'node'),
     value: text,
   }),
   IncidentEntry: object('One detector about one subject, over all nodes.', {

@@ -14,6 +14,8 @@ export interface OperatorContext {
   capture(index: number, text: string): void
   /** Captures from `index` on have no value. */
   captured(index: number): void
+  /** For what takes long to find out: most captures give way to others before anybody asks for them. */
+  captureLater(find: () => void): void
   /** Whether captures are wanted: operators skip the effort otherwise. */
   capturing: boolean
   /** The text that is looked at, if it is long. */
