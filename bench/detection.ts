@@ -1,9 +1,10 @@
 /**
  * What it costs to detect by the standard rules: `--signals N` signals (200,000 unless said otherwise) of many people through the detector of one node, half of
- * an hour of theirs; then what it tells, and what it costs another to take that in; and
- * what it costs to compare as many requests with what 5,000 accounts are used to. CPU time of this process, on one core.
+ * an hour of theirs; then what it tells, and what it costs another to take that in; what it costs to look for anomalies besides: to learn what
+ * is usual, and to judge by it a day later; and what it costs to compare as many requests with what 5,000 accounts are used to. CPU time of this
+ * process, on one core.
  */
-import { hashText, Insiders, type InsiderUse, RuleDetector, type Signal } from '@ringwall/detect'
+import { AnomalyDetector, hashText, Insiders, type InsiderUse, RuleDetector, type Signal } from '@ringwall/detect'
 import { detectionRulesOf, STANDARD_DETECTION } from '@ringwall/ring'
 import { readOptions, whole } from '../tools/options.ts'
 
@@ -34,6 +35,7 @@ const given = Array.from({ length: signals }, (_, at): Signal => {
     path: hashText(`/products/${Math.floor(random() ** 2 * 5_000)}`),
     login: isLogin ? (random() < 0.1 ? 'failed' : 'good') : undefined,
     signup: false,
+    tookMs: 5 + 40 * random(),
   }
 })
 const cpuS = (run: () => void): number => {
@@ -67,7 +69,26 @@ const mergeS = cpuS(() => {
 process.stdout.write(
   `detection::tell/pieces=${pieces}: ${Math.round(bytes / 1_024)} KiB, ${((tellS / pieces) * 1e3).toFixed(1)} ms each; taken in for ${((mergeS / pieces) * 1e3).toFixed(1)} ms each\n`,
 )
-
+const odd = new AnomalyDetector({ seed: 'bench', deviations: 6, learnMs: 86_400_000, perHourMax: 6 })
+for (const [what, laterMs] of [
+  ['learn', 0],
+  ['judge', 86_400_000],
+] as const) {
+  const later = given.map((signal) => ({ ...signal, atMs: signal.atMs + laterMs }))
+  let found = 0
+  const oddS = cpuS(() => {
+    for (const signal of later) found += odd.observe(signal).length
+  })
+  const { actors, windows, bytes } = odd.size
+  process.stdout.write(
+    `anomalies::${what}/signals=${signals}: ${Math.round(signals / oddS)} signals/s of CPU, ${((oddS / signals) * 1e6).toFixed(1)} µs each, ${actors} actors and ${windows} windows in memory, ${Math.round(bytes / 1_048_576)} MiB of numbers, ${found} findings\n`,
+  )
+}
+const pieces7: Uint8Array[] = []
+for (let told = odd.summary(); told !== undefined; told = odd.summary()) pieces7.push(told)
+process.stdout.write(
+  `anomalies::tell/pieces=${pieces7.length}: ${Math.round(pieces7.reduce((sum, piece) => sum + piece.length, 0) / 1_024)} KiB\n`,
+)
 const limits = { first: 12, firstAtOddHour: 4, many: 200 }
 const insiders = new Insiders({
   limits: { secrets: limits, admin: limits, account: limits },

@@ -1,6 +1,8 @@
 /** Decoders of what nodes tell each other of what they saw and learned, and of what a name server answers. */
 
+import { ANOMALY_SUMMARY_VERSION, decodeAnomalySummary, encodeAnomalySummary } from '../packages/detect/src/anomaly-summary.ts'
 import { decodeCells, encodeCells } from '../packages/detect/src/counts.ts'
+import { HalfSpaceTrees } from '../packages/detect/src/half-space-trees.ts'
 import { decodeWeights, encodeWeights, ModelMalformed, SummaryMalformed } from '../packages/detect/src/index.ts'
 import { decodeInsiderSummary, encodeInsiderSummary } from '../packages/detect/src/insider/insider-summary.ts'
 import { joinProfile, newProfile, noteUse } from '../packages/detect/src/insider/profile.ts'
@@ -9,7 +11,7 @@ import { decodeRuleSummary, encodeRuleSummary } from '../packages/detect/src/rul
 import { decodeSourceSummary, encodeSourceSummary } from '../packages/detect/src/source-summary.ts'
 import { DnsUpdateError, signatureOf, signMessage, updateMessage } from '../packages/node/src/acme/dns-update.ts'
 import { Assignments } from '../packages/respond/src/assignments.ts'
-import type { Decoder } from './decoders.ts'
+import type { Decoder } from './decoder.ts'
 import { must } from './must.ts'
 
 const isSummaryMalformed = (error: unknown): boolean => error instanceof SummaryMalformed
@@ -62,6 +64,31 @@ const rules: Decoder = {
     const summary = decodeRuleSummary(input)
     const again = decodeRuleSummary(encodeRuleSummary(summary))
     must(JSON.stringify(again) === JSON.stringify(summary), 'what it took is read otherwise once written')
+    return true
+  },
+  isDeclared: isSummaryMalformed,
+}
+
+function massesOf(points: number): Uint8Array {
+  const trees = new HalfSpaceTrees({ seed: 'ring', dimensions: 2 })
+  for (let at = 0; at < points; at += 1) trees.observe(Float32Array.of(at / points, 1 - at / points), 1 + at)
+  return encodeAnomalySummary({ rule: 'anomaly-source', seed: 7, service: 'bücher', masses: trees.turn() })
+}
+
+const anomalies: Decoder = {
+  name: 'detect: masses of half-space trees',
+  weight: 3,
+  samples: [massesOf(1), massesOf(40)],
+  tokens: [
+    Buffer.from([ANOMALY_SUMMARY_VERSION, 1]),
+    Buffer.from([0x80, 0]),
+    Buffer.from([0xff, 0xff, 0xff, 0x7f]),
+    Buffer.from([0, 1]),
+  ],
+  bytesMax: 65_536,
+  tries: (input) => {
+    // One spelling for one content.
+    must(Buffer.from(encodeAnomalySummary(decodeAnomalySummary(input))).equals(input), 'what it took is written otherwise')
     return true
   },
   isDeclared: isSummaryMalformed,
@@ -187,4 +214,13 @@ const assignments: Decoder = {
   isDeclared: () => false,
 }
 
-export const DETECTION_DECODERS: readonly Decoder[] = [sources, rules, counts, weights, insiders, assignments, dnsAnswers]
+export const DETECTION_DECODERS: readonly Decoder[] = [
+  sources,
+  rules,
+  anomalies,
+  counts,
+  weights,
+  insiders,
+  assignments,
+  dnsAnswers,
+]

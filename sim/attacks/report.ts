@@ -55,6 +55,22 @@ export function table(score: Score, { seed, users, days, denials, cpuS, incident
   return lines.join('\n')
 }
 
+/** What was not as usual: which attacks it named, and what it said besides. */
+export function anomalyTable(score: Score, incidents: IncidentScore, { days }: Pick<RunFacts, 'days'>): string {
+  const lines = ['not as usual (observed only):']
+  for (const { detector, findings, falseFindings } of score.detectors.filter((one) => one.findings > 0))
+    lines.push(
+      `${detector.padEnd(22)}${String(findings).padStart(9)} findings, ${falseFindings} false (${(falseFindings / days).toFixed(2)} a day)`,
+    )
+  const found = score.kinds.filter((kind) => kind.found > 0)
+  lines.push(
+    `kinds named: ${found.length} of ${score.kinds.length}${found.length === 0 ? '' : ': '}${found.map(({ kind, found: times, instances, afterMs }) => `${kind} ${times}/${instances} after ${duration(afterMs)}`).join(', ')}`,
+    `with rules: ${incidents.incidents} incidents, ${incidents.falseIncidents} name nobody who attacks (${(incidents.falseIncidents / days).toFixed(2)} a day)`,
+    '',
+  )
+  return lines.join('\n')
+}
+
 const falseOf = (detectors: readonly DetectorScore[]): number =>
   detectors.reduce((sum, { falseFindings }) => sum + falseFindings, 0)
 

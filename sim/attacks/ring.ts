@@ -31,8 +31,9 @@ import {
   type View,
 } from '@ringwall/ring'
 import { encodeBase64url, encodeTx, parseTx, signingBytes, subjectId, type TxBody } from '@ringwall/ring/tx'
+import { AnomalyWatch } from '../../packages/node/src/anomaly-watch.ts'
 import { DetectionWatch, signalOf, sourceText } from '../../packages/node/src/detection.ts'
-import { ofDetected, ofFailedLogins, ofFlood, ofSlowLogins } from '../../packages/node/src/incident-findings.ts'
+import { ofAnomaly, ofDetected, ofFailedLogins, ofFlood, ofSlowLogins } from '../../packages/node/src/incident-findings.ts'
 import { rawPublicKey, signMessage } from '../../packages/node/src/keys.ts'
 import { type DenyInOwnName, ownDenials } from '../../packages/node/src/own-denials.ts'
 import { EarlyDenials } from '../../packages/node/src/provisional.ts'
@@ -45,6 +46,7 @@ const SECOND = 1_000
 const TELL_FAILED_MS = 5 * SECOND
 const TELL_SLOW_MS = 300 * SECOND
 const TELL_RULES_MS = 15 * SECOND
+const TELL_ANOMALIES_MS = 60 * SECOND
 const EXPIRE_MS = 3_600 * SECOND
 const EXPIRE_FAILED_MS = 60 * SECOND
 const DENIED_MAX = 32
@@ -70,6 +72,8 @@ export interface SimRingOptions {
   readonly policy: string
   readonly startMs: number
   readonly onFound: (found: Found) => void
+  /** What is not as usual, which denies nobody. */
+  readonly onAnomaly?: ((found: Found) => void) | undefined
 }
 
 export interface Outcome {
@@ -85,11 +89,14 @@ interface SimNode {
   readonly failed: FailedLogins | undefined
   readonly slow: SlowLogins | undefined
   readonly detection: DetectionWatch
+  readonly anomalies: AnomalyWatch
   readonly floods: Floods | undefined
   readonly meter: FloodMeter
   readonly deny: DenyInOwnName
   /** What it found, for incidents. */
   readonly findings: Findings
+  /** And what is not as usual, apart: what rules find is told of with it and without. */
+  readonly oddities: Findings
   asked: number
   lookedMs: number
 }
@@ -143,10 +150,13 @@ export class SimRing {
     this.#nodes = keys.map((key, at) => this.#node(at, key))
   }
 
-  /** Of all nodes’ findings, as each of them tells it once it has heard the others. */
-  incidents(): readonly Incident[] {
+  /** Of all nodes’ findings, as each of them tells it once it has heard the others. @param withAnomalies As a ring tells it that looks for them. */
+  incidents(withAnomalies = false): readonly Incident[] {
     const all = new Findings({ self: 'desk', keepMs: KEEP_MS, perNodeMax: FINDINGS_MAX })
-    for (const { findings } of this.#nodes) all.restore(findings.memory())
+    for (const { findings, oddities } of this.#nodes) {
+      all.restore(findings.memory())
+      if (withAnomalies) all.restore(oddities.memory())
+    }
     return correlate(all.all())
   }
 
@@ -161,6 +171,20 @@ export class SimRing {
     const longest = Math.min(detectors.floods.denyForMax, denials.nodeTtlMax, denials.corroboration.within)
     const { failedLogins, slowLogins } = detectors
     const findings = new Findings({ self: id, keepMs: KEEP_MS, perNodeMax: FINDINGS_MAX })
+    const oddities = new Findings({ self: id, keepMs: KEEP_MS, perNodeMax: FINDINGS_MAX })
+    const anomalies = new AnomalyWatch({
+      ring: this.#application.ring,
+      view: () => this.#view,
+      onFinding: (found) => {
+        const { atMs, rule, service, key, sources, reason } = found
+        oddities.add(ofAnomaly(found))
+        const [kind, value] = key
+        const about =
+          kind === 'route' ? `route:${service}/${value}` : kind === 'source' ? `ip:${sourceText(value)}` : `${kind}:${value}`
+        const named = sources.map((source) => `ip:${sourceText(source)}`)
+        this.#options.onAnomaly?.({ atMs, node: at, detector: rule, subjects: [about, ...named], reason })
+      },
+    })
     const deny = ownDenials({
       application: this.#application,
       early,
@@ -191,8 +215,10 @@ export class SimRing {
               rearmMs: Math.min(86_400_000, slowLogins.window / 3),
               wordsOf: wordsOfSource,
             }),
+      anomalies,
       detection: new DetectionWatch({
         self: id,
+        anomalies,
         view: () => this.#view,
         deny: (...said) => deny(...said),
         onFinding: (found) => {
@@ -217,6 +243,7 @@ export class SimRing {
       meter: new FloodMeter(),
       deny,
       findings,
+      oddities,
       asked: 0,
       lookedMs: 0,
     }
@@ -306,6 +333,14 @@ export class SimRing {
     }
   }
 
+  #tellAnomalies(at: number): void {
+    for (const from of this.#nodes) {
+      from.anomalies.expire(at)
+      for (let told = from.anomalies.summary(); told !== undefined; told = from.anomalies.summary())
+        for (const to of this.#nodes) if (to !== from) to.anomalies.merge(from.id, told, at)
+    }
+  }
+
   #found(node: SimNode, atMs: number, detector: string, subjects: readonly string[], reason: string): void {
     this.#options.onFound({ atMs, node: this.#nodes.indexOf(node), detector, subjects, reason })
   }
@@ -363,6 +398,7 @@ export class SimRing {
       if (at % TELL_FAILED_MS === 0) this.#tellFailed(at)
       if (at % TELL_SLOW_MS === 0) this.#tellSlow(at)
       if (at % TELL_RULES_MS === 0) this.#tellRules(at)
+      if (at % TELL_ANOMALIES_MS === 0) this.#tellAnomalies(at)
       if (at % EXPIRE_MS === 0) {
         for (const node of this.#nodes) {
           node.slow?.expire(at)

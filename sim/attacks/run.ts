@@ -19,6 +19,22 @@ const OF_SERVICE: ReadonlyMap<string, readonly string[]> = new Map([
   ['signups-slow', ['fake-signups', 'fake-signups-browser']],
 ])
 
+/** Where a route is not as usual, one of these may be why: those that play on it. */
+const OF_ROUTE: ReadonlyMap<string, readonly string[]> = new Map(
+  Object.entries({
+    login: ['brute-force', 'brute-force-slow', 'guessing-spread', 'stuffing-fast', 'stuffing-slow', 'spraying'],
+    signup: ['fake-signups', 'fake-signups-browser'],
+    reset: ['enumeration'],
+    password: ['account-takeover'],
+    email: ['account-takeover'],
+    orders: ['api-abuse', 'token-replay'],
+    products: ['scraping', 'scraping-spread'],
+    export: ['exfiltration'],
+    coupon: ['coupon-guessing'],
+    '': ['scanning', 'scanning-slow', 'beaconing', 'flood'],
+  }).map(([route, kinds]) => [`route:${SERVICE}/${route}`, kinds] as const),
+)
+
 export interface TrafficOptions {
   readonly seed: number
   readonly users: number
@@ -32,6 +48,7 @@ export interface TrafficOptions {
 export interface RunOptions extends TrafficOptions {
   readonly policy?: string
   readonly onFound?: (found: Found) => void
+  readonly onAnomaly?: (found: Found) => void
 }
 
 export interface Run {
@@ -40,6 +57,8 @@ export interface Run {
   readonly wrong: readonly string[]
   readonly denials: number
   readonly incidents: IncidentScore
+  /** Of what is not as usual, apart from all else. */
+  readonly anomalies: { readonly score: Score; readonly wrong: readonly string[]; readonly incidents: IncidentScore }
 }
 
 /** All that is asked, in order of time; the same from the same seed. `begin` is called before an instance's first request. */
@@ -84,7 +103,7 @@ export function playTraffic(
   }
 }
 
-export function run({ policy = POLICY, onFound, ...traffic }: RunOptions): Run {
+export function run({ policy = POLICY, onFound, onAnomaly, ...traffic }: RunOptions): Run {
   const ring = new SimRing({
     nodes: NODES,
     policy,
@@ -93,17 +112,34 @@ export function run({ policy = POLICY, onFound, ...traffic }: RunOptions): Run {
       scorer.found(found, OF_SERVICE.get(found.detector))
       onFound?.(found)
     },
+    onAnomaly: (found) => {
+      odd.found(found, OF_ROUTE.get(found.subjects[0] ?? ''))
+      onAnomaly?.(found)
+    },
   })
   const scorer = new Scorer(ring.view.ring, SERVICE)
+  const odd = new Scorer(ring.view.ring, SERVICE)
   playTraffic(
     traffic,
-    (...said) => scorer.begin(...said),
-    (play) => scorer.played(play, ring.play(play)),
+    (...said) => {
+      scorer.begin(...said)
+      odd.begin(...said)
+    },
+    (play) => {
+      const outcome = ring.play(play)
+      scorer.played(play, outcome)
+      odd.played(play, outcome)
+    },
   )
   return {
     score: scorer.score(),
     wrong: scorer.wrong,
     denials: ring.denials,
     incidents: scorer.incidents(ring.incidents(), OF_SERVICE),
+    anomalies: {
+      score: odd.score(),
+      wrong: odd.wrong,
+      incidents: scorer.incidents(ring.incidents(true), new Map([...OF_SERVICE, ...OF_ROUTE])),
+    },
   }
 }

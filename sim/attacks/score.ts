@@ -182,7 +182,7 @@ export class Scorer {
     return this.#wrong
   }
 
-  /** @param serviceKinds By detector, as `found` has it. */
+  /** @param serviceKinds By detector, or by a subject, as `found` has it. */
   incidents(all: readonly Incident[], serviceKinds: ReadonlyMap<string, readonly string[]>): IncidentScore {
     const told = new Set<number>()
     let falseIncidents = 0
@@ -193,7 +193,7 @@ export class Scorer {
         ...sessions.map((session) => `session:${session}`),
         ...timeline.map(({ subject: { kind, value } }) => `${kind}:${value}`),
       ]
-      const kinds = detectors.flatMap((detector) => serviceKinds.get(detector) ?? [])
+      const kinds = [...detectors, ...subjects].flatMap((about) => serviceKinds.get(about) ?? [])
       const meant = [...this.#instances.values()].filter(
         (instance) =>
           firstMs <= instance.endMs + LATE_MS &&

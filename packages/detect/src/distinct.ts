@@ -15,7 +15,11 @@ export function createDistinct(): DistinctSketch {
 }
 
 export function addDistinct(sketch: DistinctSketch, text: string): void {
-  const hash = hash32(text)
+  addDistinctHash(sketch, hash32(text))
+}
+
+/** @param hash 32 bits, evenly spread: of one text always the same. */
+export function addDistinctHash(sketch: DistinctSketch, hash: number): void {
   const index = hash >>> (32 - INDEX_BITS)
   const rank = Math.min(32 - INDEX_BITS, Math.clz32(hash << INDEX_BITS)) + 1
   if (rank > sketch[index]!) sketch[index] = rank

@@ -1,3 +1,5 @@
+export { ANOMALY_SUMMARY_VERSION, AnomalyDetector, type AnomalyDetectorOptions } from './anomaly-detector.ts'
+export { ANOMALY_RULES, type AnomalyFeature, type AnomalyFinding, type AnomalyRule } from './anomaly-finding.ts'
 export { CONDUCT, Conduct, type ConductKind, type ConductName, type ConductVerdict } from './conduct.ts'
 export { ModelMalformed, SummaryMalformed } from './errors.ts'
 export { FailedLogins, type FailedLoginsOptions } from './failed-logins.ts'

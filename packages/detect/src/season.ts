@@ -3,37 +3,48 @@
  * were the limit, so that an attack does not become usual while it lasts.
  */
 const HOUR_MS = 3_600_000
-const SLOTS = 48
+export const SEASON_SLOTS = 48
 /** Observations of an hour and those beside it before it is believed. */
 const SEEN_MIN = 3
 /** Of what an hour of the day was, each further one takes so much: half is forgotten in some three days. */
 const FORGET = 0.2
 
-export class Season {
-  readonly #means = new Float64Array(SLOTS)
-  readonly #seen = new Uint32Array(SLOTS)
+/** The hour of the day (UTC) of a weekday, or 24 more at a weekend. */
+export function seasonSlot(atMs: number): number {
+  const hours = Math.floor(atMs / HOUR_MS)
+  // 1 January 1970 was a Thursday.
+  const day = (Math.floor(hours / 24) + 4) % 7
+  return (hours % 24) + (day === 0 || day === 6 ? 24 : 0)
+}
 
-  #slot(atMs: number): number {
-    const hours = Math.floor(atMs / HOUR_MS)
-    // 1 January 1970 was a Thursday.
-    const day = (Math.floor(hours / 24) + 4) % 7
-    return (hours % 24) + (day === 0 || day === 6 ? 24 : 0)
-  }
+/** The hour and those beside it, of the same kind of day. */
+export function slotsAround(slot: number): readonly [number, number, number] {
+  const days = slot < 24 ? 0 : 24
+  return [slot, ((slot + 1) % 24) + days, ((slot + 23) % 24) + days]
+}
+
+/** The same hour of the other kind of day. */
+export function otherDaySlot(slot: number): number {
+  return (slot + 24) % SEASON_SLOTS
+}
+
+export class Season {
+  readonly #means = new Float64Array(SEASON_SLOTS)
+  readonly #seen = new Uint32Array(SEASON_SLOTS)
 
   /**
    * The most of this hour and those beside it, as days are not all alike. Undefined until enough was seen; weekdays say something about a
    * weekend that was never seen.
    */
   usual(atMs: number): number | undefined {
-    const slot = this.#slot(atMs)
-    return this.#around(slot) ?? this.#around((slot + 24) % SLOTS)
+    const slot = seasonSlot(atMs)
+    return this.#around(slot) ?? this.#around(otherDaySlot(slot))
   }
 
   #around(slot: number): number | undefined {
     if (this.#seen[slot] === 0) return undefined
     let [seen, most] = [0, 0]
-    for (const hour of [slot % 24, (slot + 1) % 24, (slot + 23) % 24]) {
-      const at = hour + (slot < 24 ? 0 : 24)
+    for (const at of slotsAround(slot)) {
       seen += this.#seen[at]!
       most = Math.max(most, this.#means[at]!)
     }
@@ -42,7 +53,7 @@ export class Season {
 
   /** @param limit What more than it is learned as. @param everyMs How often it is called. */
   learn(count: number, atMs: number, limit: number, everyMs: number): void {
-    const slot = this.#slot(atMs)
+    const slot = seasonSlot(atMs)
     const value = Math.min(count, limit)
     const least = FORGET * Math.min(1, everyMs / HOUR_MS)
     const before = this.#seen[slot] === 0 ? this.usual(atMs) : undefined

@@ -35,6 +35,8 @@ export interface Signal {
   readonly login: 'failed' | 'good' | undefined
   /** An account was made. */
   readonly signup: boolean
+  /** Milliseconds from the request to the end of its answer, where the node knows. */
+  readonly tookMs?: number | undefined
   /** Whose token it came with: 32 hex digits. */
   readonly subject?: string | undefined
   /** Hash of method and path, of what looks like an id left out; 32 bits. Where there is a subject. */

@@ -1,3 +1,4 @@
+export { exclusionsFor } from './api-waf-checks.ts'
 export type { BotNames, BotStanding } from './bots.ts'
 export {
   bindingOf,
@@ -8,8 +9,9 @@ export {
   type Passes,
   SOLUTION_FIELD,
 } from './challenge.ts'
-export { createGuard, exclusionsFor, type GuardOptions, loginFailed, viewAgeMs } from './guard.ts'
+export { createGuard, type GuardOptions, loginFailed } from './guard.ts'
 export type { Indicators } from './indicators.ts'
+export { viewAgeMs } from './judgement.ts'
 export { budgetOf, cookieValues, type SharedLimiter, type SourceSubject, sourceKey, subjectOfSource } from './limits.ts'
 export { LOGIN_BODY_BYTES_MAX } from './login-names.ts'
 export {

@@ -18,6 +18,23 @@ export interface Conflict {
   readonly other: Certificate
 }
 
+/** Two certificates that exclude each other, and who signed both. */
+export function conflictOf(
+  own: Certificate,
+  other: Certificate,
+  { height, epoch, validators }: Pick<Conflict, 'height' | 'epoch' | 'validators'>,
+): Conflict {
+  const ours = new Set(own.signatures.map(({ signer }) => signer))
+  const both = other.signatures.filter(({ signer }) => ours.has(signer))
+  const signedBoth = both.map(({ signer }) => validators[signer] ?? `validator ${signer}`)
+  return { height, epoch, validators, signedBoth, own, other }
+}
+
+/** Whether each of those who signed both lied for certain. */
+export function isOneRound({ own, other }: Conflict): boolean {
+  return own.round === other.round && own.kind === other.kind && own.digest !== other.digest
+}
+
 export function hasConflict(directory: string): boolean {
   return existsSync(join(directory, CONFLICT_FILE))
 }

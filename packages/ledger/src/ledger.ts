@@ -10,20 +10,22 @@
  */
 
 import type { Block, Certificate, Effect, Message, VoterEvent } from '@ringwall/consensus'
-import { decodeMessage, encodeMessage, faultsOf, proposalHead, quorumOf, type Voter } from '@ringwall/consensus'
+import { decodeMessage, proposalHead, quorumOf, type Voter } from '@ringwall/consensus'
 import { type DirectoryLock, StoreCorrupt } from '@ringwall/store'
 import { Accusations, type Accused } from './accusations.ts'
+import { BlockFetcher } from './block-fetcher.ts'
 import type { BlockLog } from './block-log.ts'
 import type { BlockRecord } from './block-record.ts'
-import { Malformed, u32 } from './bytes.ts'
+import { Broadcast, voterMessage } from './broadcast.ts'
+import { Malformed } from './bytes.ts'
 import { CatchUp } from './catch-up.ts'
 import type { Chain, Executed, Execution } from './chain.ts'
-import { CONFLICT_FILE, hasConflict, keepConflict } from './conflict.ts'
+import { CONFLICT_FILE, conflictOf, hasConflict, isOneRound, keepConflict } from './conflict.ts'
 import { type Epoch, type Epochs, isAlone, voterFor } from './epochs.ts'
 import { LedgerError } from './errors.ts'
 import { advanceOver, handOverSteps } from './hand-over.ts'
 import { History } from './history.ts'
-import { Inbox } from './inbox.ts'
+import { Intake } from './intake.ts'
 import { Journal, roundOf } from './journal.ts'
 import { Leader } from './leader.ts'
 import { endForgetting } from './marks.ts'
@@ -33,12 +35,14 @@ import type { Validator } from './payload.ts'
 import { MUTED_MS, Peers } from './peers.ts'
 import { ProposalOffers } from './proposal-offers.ts'
 import { sha256 } from './scheme.ts'
+import { Silence } from './silence.ts'
 import { type Anchor, type Snapshot, type SnapshotFile, writeSnapshot } from './snapshot-file.ts'
 import { Snapshots } from './snapshots.ts'
-import { encodeTransactions, parseTransactions } from './spread.ts'
 import type { Submissions } from './submissions.ts'
-import { encodeRequest, encodeStatus, parseBlockAnswer, parseRequest, parseStatus, type TipStatus } from './sync-codec.ts'
+import { encodeStatus, parseRequest, type TipStatus } from './sync-codec.ts'
 import { SyncServer } from './sync-server.ts'
+import { TAG } from './tags.ts'
+import { TipExchange } from './tip-exchange.ts'
 import { TransactionPool } from './transaction-pool.ts'
 import type { Application, Committed, FinalBlock, Ledger, LedgerStatus } from './types.ts'
 
@@ -47,46 +51,14 @@ const AHEAD_MS_MAX = 5000
 const ASK_MS = 3000
 const MEMPOOL_COUNT_MAX = 10_000
 const MEMPOOL_BYTES_MAX: number = 32 * 1024 * 1024
-const MESSAGE_BYTES_MAX: number = 1024 * 1024
-const INBOX = {
-  queuedMax: 2048,
-  queuedBytesMax: 16 * 1024 * 1024,
-  perSecond: 1500,
-  bytesPerSecond: 4 * 1024 * 1024,
-  burstSeconds: 3,
-}
 /** Of a lie that costs the check of a signature, and of a request that costs its refusal. */
 const FORGED_WEIGHT = 5
 const UNASKED_WEIGHT = 0.25
-const REQUESTS = { queuedMax: 1, queuedBytesMax: 1024 * 1024, perSecond: 200, bytesPerSecond: 1024 * 1024, burstSeconds: 2 }
-/** Transactions of one peer: of these each costs the check of a signature, so they have a budget, and wait for votes. */
-const INBOX_TXS = {
-  queuedMax: 4096,
-  queuedBytesMax: 16 * 1024 * 1024,
-  perSecond: 4000,
-  bytesPerSecond: 8 * 1024 * 1024,
-  burstSeconds: 2,
-}
-/** How long messages are handled before other work of the process gets its turn. */
-const SLICE_MS = 4
-/** While votes wait, one message of so many is a transaction. */
-const TURN_OF_TXS = 8
-/** Certificates sent to all that are not sent to one again: of the last rounds. */
-const TOLD_MAX = 4
-const FETCHES_MAX = 64
 /** Of blocks that are fetched at once: more are a node catching up, which has no time to lose. */
 const FORESEEN_BLOCKS_MAX = 16
 const SNAPSHOT_BLOCKS = 10_000
 const SNAPSHOT_BYTES: number = 64 * 1024 * 1024
-/** Blocks behind from which on a snapshot is asked for: by a node without a ledger, and by one that has a part of it. */
-const SNAPSHOT_AHEAD_NEW = 64
-const SNAPSHOT_AHEAD = 4096
 const PROGRESS_EVERY_MS = 2000
-const AVOIDED_MS = 30_000
-
-/** First byte of a message on the `consensus` channel. */
-const TAG = { voter: 0, txs: 1, tip: 2 } as const
-const EPOCH_BYTES = 4
 /** Messages of the epoch to come that are kept until this node is in it. */
 const EARLY_MAX = 512
 const EARLY_BYTES_MAX: number = 8 * 1024 * 1024
@@ -127,20 +99,15 @@ export class LedgerShell<S> implements Ledger<S> {
   readonly #pool: TransactionPool<S>
   readonly #leader: Leader<S>
   readonly #peers: Peers
-  readonly #inbox: Inbox
-  readonly #inboxTxs: Inbox
-  #taken = 0
   #toldWaiting = false
-  /** The certificates that were sent to all last, and whose links took them. */
-  #toldAll: { readonly certificate: Certificate; readonly given: Set<string> }[] = []
-  /** To be sent to all validators at the end of this turn. */
-  #spreading: Uint8Array[] = []
-  readonly #requests: Inbox
+  readonly #intake: Intake
+  readonly #broadcast: Broadcast
+  readonly #fetcher: BlockFetcher
   readonly #catchUp: CatchUp
+  readonly #tips: TipExchange
   readonly #snapshots: Snapshots<S>
   readonly #server: SyncServer
   readonly #history: History<S>
-  readonly #openedAtMs: number
 
   /** The last block whose consequences are visible: on disk, not only final. */
   #visible: Executed<S>
@@ -160,8 +127,6 @@ export class LedgerShell<S> implements Ledger<S> {
   #tick: NodeJS.Timeout | undefined
   /** Blocks that the voter asked about before their ancestors were here. */
   #unjudged: Block[] = []
-  readonly #fetching = new Set<string>()
-  #draining = false
   /** The epoch has ended, and the next has not begun here yet. */
   #handingOver = false
   /** Of the next epoch, from peers that are in it already. */
@@ -169,12 +134,7 @@ export class LedgerShell<S> implements Ledger<S> {
   #earlyBytes = 0
   #handlers = new Set<(block: FinalBlock<S>) => void>()
   readonly #accusations: Accusations
-  #silentThroughRound: number
-  #asleep: boolean
-  /** Peers that say that nothing is final yet. */
-  readonly #unborn = new Set<string>()
-  /** Peers that failed to give blocks, and until when others are asked instead. */
-  readonly #avoided = new Map<string, number>()
+  readonly #silence: Silence
   #progressAtMs = Number.NEGATIVE_INFINITY
   #stopped: LedgerError | undefined
   #stopping: Promise<void> | undefined
@@ -189,7 +149,6 @@ export class LedgerShell<S> implements Ledger<S> {
     this.#journal = parts.journal
     this.#now = options.now ?? Date.now
     this.#log = options.log ?? (() => {})
-    this.#openedAtMs = this.#now()
     this.#peers = new Peers(() => options.fabric.links())
     this.#accusations = new Accusations({
       directory: options.directory,
@@ -198,15 +157,34 @@ export class LedgerShell<S> implements Ledger<S> {
       isStopped: () => this.#stopped !== undefined,
       log: this.#log,
     })
-    this.#inbox = new Inbox(INBOX)
-    this.#inboxTxs = new Inbox(INBOX_TXS)
-    this.#requests = new Inbox(REQUESTS)
-    this.#silentThroughRound = parts.silentThroughRound
-    this.#asleep = parts.isBlank
+    this.#silence = new Silence(parts.silentThroughRound, parts.isBlank, this.#now() + AHEAD_MS_MAX)
     this.#visible = parts.chain.tip
     this.#tipProof = parts.blocks.tip.certificate
     this.#visibleProof = this.#tipProof
     this.#visibleClosing = parts.blocks.tip.closing ?? []
+    this.#intake = new Intake({
+      peers: this.#peers,
+      isStopped: () => this.#stopped !== undefined,
+      isHeld: () => this.#handingOver,
+      handle: (from, payload) => this.#handle(from, payload),
+      transaction: (from, tx) => this.#pool.receive(from, tx),
+      fault: (from, what) => this.#fault(from, what),
+      warn: (line) => this.#log('warn', line),
+    })
+    this.#broadcast = new Broadcast({
+      fabric: options.fabric,
+      peers: this.#peers,
+      validators: () => this.#validators,
+      isStopped: () => this.#stopped !== undefined,
+    })
+    this.#fetcher = new BlockFetcher({
+      connected: () => this.#peers.connected(),
+      ask: (peer, request) => this.#ask(peer, request),
+      isStopped: () => this.#stopped !== undefined,
+      fetched: (block) => this.#onFetched(block),
+      missing: () => this.#tips.withAll(),
+      fault: (peer, what) => this.#fault(peer, what),
+    })
     this.#catchUp = new CatchUp({
       ask: (peer, request) => this.#ask(peer, request),
       tip: () => parts.chain.tip.block,
@@ -219,6 +197,24 @@ export class LedgerShell<S> implements Ledger<S> {
       apply: (records, certificate) => this.#applyFetched(records, certificate),
       conflict: (certificate, peer) => this.#conflict(certificate, peer),
       fault: (peer, what) => this.#fault(peer, what),
+    })
+    this.#tips = new TipExchange({
+      peers: this.#peers,
+      epochs: parts.epochs,
+      catchUp: this.#catchUp,
+      ask: (peer, request) => this.#ask(peer, request),
+      isStopped: () => this.#stopped !== undefined,
+      own: () => this.#ownStatus(),
+      tip: () => parts.chain.tip.block,
+      unborn: (peer) => {
+        if (this.#silence.hearsUnborn(peer, this.#validators.length)) this.#wake(true)
+      },
+      ahead: () => {
+        if (this.#silence.asleep) this.#wake(false)
+      },
+      conflict: (certificate, peer) => this.#conflict(certificate, peer),
+      fault: (peer, what) => this.#fault(peer, what),
+      info: (line) => this.#log('info', line),
     })
     this.#snapshots = new Snapshots({
       directory: options.directory,
@@ -239,7 +235,7 @@ export class LedgerShell<S> implements Ledger<S> {
       bytesMax: options.mempoolBytesMax ?? MEMPOOL_BYTES_MAX,
       state: () => this.#visible.state,
       now: this.#now,
-      spread: (txs, to) => (to === undefined ? this.#spread(txs) : this.#sendTxs([to], txs)),
+      spread: (txs, to) => (to === undefined ? this.#broadcast.spread(txs) : this.#broadcast.sendTxs([to], txs)),
       onWaiting: () => this.#onWaiting(),
       late: (timeoutMs) => this.#noQuorum(timeoutMs),
       lie: (from, what) => this.#fault(from, what, FORGED_WEIGHT),
@@ -257,7 +253,7 @@ export class LedgerShell<S> implements Ledger<S> {
       now: this.#now,
       isFresh: () => this.#certifiedAtMs !== undefined,
       isStopped: () => this.#stopped !== undefined,
-      fetch: (digest, from) => void this.#fetch(digest, from),
+      fetch: (digest, from) => this.#fetch(digest, from),
       proposed: (round, payload, timestampMs) => this.#post({ kind: 'proposed', round, payload, timestampMs }),
       warn: (line) => this.#log('warn', line),
     })
@@ -268,11 +264,11 @@ export class LedgerShell<S> implements Ledger<S> {
 
   start(): void {
     const { fabric } = this.#parts.options
-    fabric.onMessage('consensus', (from, payload) => this.#receive(from, payload))
+    fabric.onMessage('consensus', (from, payload) => this.#intake.receive(from, payload))
     fabric.onRequest('sync', (from, payload) => this.#answer(from, payload))
     fabric.onLink(({ id, connected }) => {
       this.#peers.refresh()
-      for (const { given } of this.#toldAll) given.delete(id)
+      this.#broadcast.relinked(id)
       if (connected) this.#greet(id)
     })
     if (hasConflict(this.#parts.options.directory)) {
@@ -314,7 +310,7 @@ export class LedgerShell<S> implements Ledger<S> {
       muted: this.#peers.muted(performance.now()),
       repairs: this.#parts.repairs,
       halted: this.#stopped?.code === 'LEDGER_HALTED' ? this.#stopped.message : undefined,
-      votes: this.#voter !== undefined && !this.#asleep && this.#silentThroughRound !== Number.POSITIVE_INFINITY,
+      votes: this.#voter !== undefined && this.#silence.speaks,
     }
   }
 
@@ -389,7 +385,7 @@ export class LedgerShell<S> implements Ledger<S> {
   // The voter
 
   #post(event: VoterEvent): void {
-    if (this.#stopped !== undefined || this.#asleep || this.#voter === undefined || this.#handingOver) return
+    if (this.#stopped !== undefined || this.#silence.asleep || this.#voter === undefined || this.#handingOver) return
     this.#events.push(event)
     if (this.#stepping) return
     this.#stepping = true
@@ -410,16 +406,13 @@ export class LedgerShell<S> implements Ledger<S> {
    * final yet, and speaks at once; else it counts as one that forgot, and is silent until the ring has gone on without it.
    */
   #wake(isNew: boolean): void {
-    this.#asleep = false
+    this.#silence.wake(isNew)
     if (isNew) void endForgetting(this.#parts.options.directory)
-    else {
-      this.#silentThroughRound = Number.POSITIVE_INFINITY
-      if (this.#voter !== undefined)
-        this.#log(
-          'warn',
-          'this validator’s folder was empty and the ring is not new: it does not vote until the ring has gone on without it',
-        )
-    }
+    else if (this.#voter !== undefined)
+      this.#log(
+        'warn',
+        'this validator’s folder was empty and the ring is not new: it does not vote until the ring has gone on without it',
+      )
     this.#post({ kind: 'start' })
     if (this.#pool.size > 0) this.#onWaiting()
   }
@@ -433,7 +426,7 @@ export class LedgerShell<S> implements Ledger<S> {
     else if (effect.kind === 'propose') this.#leader.ask(effect.round, effect.parent)
     else if (effect.kind === 'verify') this.#judge(effect.block, effect.parent)
     else if (effect.kind === 'finalized') this.#finalize(effect.blocks, effect.certificate)
-    else if (effect.kind === 'fetch') void this.#fetch(effect.digest, effect.from)
+    else if (effect.kind === 'fetch') this.#fetch(effect.digest, effect.from)
     else this.#accusations.accuse(effect.evidence, this.#accused)
   }
 
@@ -444,33 +437,9 @@ export class LedgerShell<S> implements Ledger<S> {
   }
 
   #send(to: 'all' | number, message: Message): void {
-    if (this.#stopped !== undefined || this.#isSilenced(message)) return
-    const certificate = message.kind === 'certificate' ? message.certificate : undefined
-    const peers = to === 'all' ? this.#validators : [this.#validators[to] ?? '']
-    if (to !== 'all' && certificate !== undefined && this.#isOnItsWay(certificate, peers[0] as string)) return
-    const bytes = Buffer.concat([Buffer.from([TAG.voter]), u32(this.#epoch.number), encodeMessage(message)])
-    const given = new Set<string>()
-    for (const peer of peers) {
-      if (this.#peers.has(peer) && this.#parts.options.fabric.send(peer, 'consensus', bytes)) given.add(peer)
-    }
-    if (to === 'all' && certificate !== undefined) this.#toldAll = [...this.#toldAll.slice(1 - TOLD_MAX), { certificate, given }]
-  }
-
-  /** A late vote is answered with the certificate that ended its round; whose link has it already needs no second one. */
-  #isOnItsWay(certificate: Certificate, peer: string): boolean {
-    return this.#toldAll.some((told) => told.certificate === certificate && told.given.has(peer))
-  }
-
-  #isSilenced(message: Message): boolean {
-    const through = this.#silentThroughRound
-    if (through === 0) return false
-    const self = this.#validators.indexOf(this.#parts.options.self)
-    if (message.kind === 'vote') return message.vote.signer === self && message.vote.round <= through
-    if (message.kind === 'proposal') {
-      return message.proposal.block.proposer === self && message.proposal.block.round <= through
-    }
-    const { certificate } = message
-    return certificate.round <= through && certificate.signatures.some(({ signer }) => signer === self)
+    if (this.#stopped !== undefined) return
+    if (this.#silence.covers(message, this.#validators.indexOf(this.#parts.options.self))) return
+    this.#broadcast.send(to, this.#epoch.number, message)
   }
 
   #setRoundTimer(round: number, afterMs: number): void {
@@ -539,7 +508,7 @@ export class LedgerShell<S> implements Ledger<S> {
     const execution = chain.execute(block.digest)
     if (execution.kind === 'unknown') {
       this.#unjudged = [...this.#unjudged.slice(-8), block]
-      void this.#fetch(execution.digest, block.proposer)
+      this.#fetch(execution.digest, block.proposer)
       return
     }
     if (execution.kind === 'invalid' && this.#peers.mayWarn(proposer, performance.now())) {
@@ -582,7 +551,7 @@ export class LedgerShell<S> implements Ledger<S> {
     this.#toldWaiting = false
     const { fresh, records, obstacle } = advanceOver(chain, blocks, certificate, closing)
     for (const executed of fresh) this.#pool.land(executed)
-    if (obstacle?.kind === 'gap') this.#seekAhead()
+    if (obstacle?.kind === 'gap') this.#tips.withAll()
     else if (obstacle?.kind === 'conflict') this.#conflict(certificate, 'this node')
     else if (obstacle?.kind === 'invalid') {
       const { height, reason } = obstacle
@@ -661,7 +630,7 @@ export class LedgerShell<S> implements Ledger<S> {
   async #begin(epoch: Epoch): Promise<void> {
     const { options, blocks, chain } = this.#parts
     if (isAlone(epoch, options.self)) {
-      this.#silentThroughRound = 0
+      this.#silence.lift()
       void endForgetting(options.directory)
     }
     const restored = this.#journal.restored.filter((record) => roundOf(record) > blocks.tip.block.round)
@@ -678,21 +647,18 @@ export class LedgerShell<S> implements Ledger<S> {
     this.#early = []
     this.#earlyBytes = 0
     for (const { from, payload } of early) this.#handle(from, payload)
-    if (!this.#draining) this.#drain()
+    this.#intake.resume()
   }
 
   #settle(executed: Executed<S>, certificate: Certificate, record: BlockRecord): void {
     const { block } = executed
-    if (this.#asleep) this.#wake(false)
+    if (this.#silence.asleep) this.#wake(false)
     this.#visible = executed
     this.#visibleProof = certificate
     this.#visibleClosing = record.closing ?? []
     this.#history.add(executed)
     this.#certifiedAtMs = this.#now()
-    if (this.#silentThroughRound === Number.POSITIVE_INFINITY && block.timestampMs > this.#openedAtMs + AHEAD_MS_MAX) {
-      this.#silentThroughRound = block.round
-      void endForgetting(this.#parts.options.directory)
-    }
+    if (this.#silence.endsWith(block.round, block.timestampMs)) void endForgetting(this.#parts.options.directory)
     this.#pool.settle(executed)
     this.#snapshots.onVisible(executed, record.certificate !== undefined)
     const final: FinalBlock<S> = { ...executed, certificate }
@@ -710,17 +676,8 @@ export class LedgerShell<S> implements Ledger<S> {
     this.#pool.recheck()
     this.#judgeAgain()
     if (this.#pool.size > 0) this.#onWaiting()
-    this.#announce()
+    if (this.#voter !== undefined) this.#broadcast.announce(this.#ownStatus())
     this.#journal.compact(this.#visible.block.round).catch((error) => this.#halt((error as Error).message, error))
-  }
-
-  /** Those who follow hear at once that there is something to fetch. */
-  #announce(): void {
-    if (this.#voter === undefined) return
-    const bytes = Buffer.concat([Buffer.from([TAG.tip]), encodeStatus(this.#ownStatus())])
-    for (const peer of this.#peers.connected()) {
-      if (!this.#validators.includes(peer)) this.#parts.options.fabric.send(peer, 'consensus', bytes)
-    }
   }
 
   #noQuorum(timeoutMs: number): LedgerError {
@@ -735,97 +692,18 @@ export class LedgerShell<S> implements Ledger<S> {
 
   // Messages
 
-  #receive(from: string, payload: Uint8Array): void {
-    const atMs = performance.now()
-    if (this.#stopped !== undefined || !this.#isPeer(from)) return
-    this.#peers.heard(from, atMs)
-    this.#inbox.add(from)
-    this.#inboxTxs.add(from)
-    if (this.#peers.isMuted(from, atMs)) return
-    if (payload[0] === TAG.txs && !this.#peers.mayGiveTransactions(from, atMs)) return
-    if (payload.length > MESSAGE_BYTES_MAX) {
-      this.#fault(from, `a message of ${payload.length} bytes`)
-      return
-    }
-    const isTaken =
-      payload[0] === TAG.txs ? this.#takeTxs(from, payload.subarray(1), atMs) : this.#inbox.push(from, payload, atMs)
-    if (!isTaken) {
-      if (this.#peers.mayWarn(from, atMs)) {
-        const dropped = this.#inbox.takeDropped(from) + this.#inboxTxs.takeDropped(from)
-        this.#log('warn', `${from} sends more than this node takes: ${dropped} of its messages were dropped`)
-      }
-      return
-    }
-    if (this.#draining || this.#handingOver) return
-    this.#draining = true
-    setImmediate(() => this.#drain())
-  }
-
-  /** False when some had no room. */
-  #takeTxs(from: string, message: Uint8Array, atMs: number): boolean {
-    let txs: readonly Uint8Array[]
-    try {
-      txs = parseTransactions(message)
-    } catch (error) {
-      this.#fault(from, (error as Error).message)
-      return true
-    }
-    let isTaken = true
-    for (const tx of txs) isTaken = this.#inboxTxs.push(from, tx, atMs) && isTaken
-    return isTaken
-  }
-
-  /** Whoever the fabric has a link with has proved that it is a node of the ring. */
-  #isPeer(id: string): boolean {
-    if (!this.#peers.has(id)) this.#peers.refresh()
-    return this.#peers.has(id)
-  }
-
-  #drain(): void {
-    if (this.#handingOver) {
-      this.#draining = false
-      return
-    }
-    this.#draining = true
-    const end = performance.now() + SLICE_MS
-    do {
-      if (this.#stopped !== undefined || !this.#handleNext()) {
-        this.#draining = false
-        return
-      }
-    } while (performance.now() < end && !this.#handingOver)
-    setImmediate(() => this.#drain())
-  }
-
-  /** Votes before transactions, and yet some of these: no flood of one keeps the other out. False when nothing waits. */
-  #handleNext(): boolean {
-    this.#taken += 1
-    const first = this.#taken % TURN_OF_TXS === 0 ? undefined : this.#inbox.take()
-    if (first !== undefined) {
-      this.#handle(first.from, first.message)
-      return true
-    }
-    const tx = this.#inboxTxs.take()
-    if (tx !== undefined) {
-      if (this.#peers.mayGiveTransactions(tx.from, performance.now())) this.#pool.receive(tx.from, tx.message)
-      return true
-    }
-    const last = this.#inbox.take()
-    if (last !== undefined) this.#handle(last.from, last.message)
-    return last !== undefined
-  }
-
   #handle(from: string, payload: Uint8Array): void {
     const tag = payload[0]
     if (tag === TAG.tip) {
-      this.#handleTip(from, payload.subarray(1))
+      this.#tips.heard(from, payload.subarray(1))
       return
     }
-    if (tag !== TAG.voter || payload.length <= 1 + EPOCH_BYTES) {
+    const said = voterMessage(payload)
+    if (said === undefined) {
       this.#fault(from, `a message with tag ${tag}`)
       return
     }
-    const epoch = Buffer.from(payload.buffer, payload.byteOffset, payload.length).readUInt32BE(1)
+    const { epoch, encoded } = said
     if (epoch !== this.#epoch.number) {
       this.#handleOther(from, epoch, payload)
       return
@@ -833,7 +711,6 @@ export class LedgerShell<S> implements Ledger<S> {
     // Nodes that follow have no voice; one that was a validator may not know yet.
     const signer = this.#validators.indexOf(from)
     if (signer === -1) return
-    const encoded = payload.subarray(1 + EPOCH_BYTES)
     const head = proposalHead(encoded)
     if (head !== undefined && this.#voter !== undefined) {
       const { round, finalizedRound } = this.#voter.status()
@@ -868,15 +745,7 @@ export class LedgerShell<S> implements Ledger<S> {
       this.#early.push({ from, payload })
       this.#earlyBytes += payload.length
     }
-    if (this.#peers.mayTell(from, performance.now())) void this.#exchange(from)
-  }
-
-  #handleTip(from: string, payload: Uint8Array): void {
-    try {
-      this.#meetStatus(from, parseStatus(payload))
-    } catch (error) {
-      this.#fault(from, (error as Error).message)
-    }
+    if (this.#peers.mayTell(from, performance.now())) void this.#tips.with(from)
   }
 
   /** Who lies again and again is not listened to for a while, and its link is read slowly, so that it costs next to nothing. */
@@ -901,37 +770,12 @@ export class LedgerShell<S> implements Ledger<S> {
     )
   }
 
-  /** What is given in one turn of the event loop goes out together. */
-  #spread(txs: readonly Uint8Array[]): void {
-    if (this.#spreading.length === 0) {
-      setImmediate(() => {
-        const all = this.#spreading
-        this.#spreading = []
-        if (this.#stopped === undefined) this.#sendTxs(this.#validators, all)
-      })
-    }
-    for (const tx of txs) this.#spreading.push(tx)
-  }
-
-  #sendTxs(to: readonly string[], txs: readonly Uint8Array[]): void {
-    const peers = to.filter((peer) => this.#peers.has(peer))
-    if (peers.length === 0) return
-    for (const message of encodeTransactions(txs)) {
-      const bytes = Buffer.concat([Buffer.from([TAG.txs]), message])
-      for (const peer of peers) this.#parts.options.fabric.send(peer, 'consensus', bytes)
-    }
-  }
-
   // Peers
 
   #onTick(): void {
     if (this.#stopped !== undefined) return
-    for (const gone of this.#peers.refresh()) {
-      this.#inbox.remove(gone)
-      this.#inboxTxs.remove(gone)
-      this.#requests.remove(gone)
-    }
-    for (const id of this.#peers.connected()) void this.#exchange(id)
+    for (const gone of this.#peers.refresh()) this.#intake.remove(gone)
+    this.#tips.withAll()
     this.#pool.recheck()
     if (this.#pool.resend()) this.#onWaiting()
     this.#accusations.showAgain(this.#accused)
@@ -939,7 +783,7 @@ export class LedgerShell<S> implements Ledger<S> {
 
   #greet(id: string): void {
     if (this.#stopped !== undefined) return
-    void this.#exchange(id)
+    void this.#tips.with(id)
     if (this.#validators.includes(id)) this.#pool.greet(id)
   }
 
@@ -953,76 +797,6 @@ export class LedgerShell<S> implements Ledger<S> {
     const { height, digest } = this.#visible.block
     const { number: epoch } = this.#parts.epochs.at(height)
     return { epoch, height, digest, certificate: this.#visibleProof, closing: this.#visibleClosing }
-  }
-
-  async #exchange(peer: string): Promise<void> {
-    const request = encodeRequest({ kind: 'status', tip: this.#ownStatus() })
-    let answer: Uint8Array
-    try {
-      answer = await this.#ask(peer, request)
-    } catch {
-      return
-    }
-    try {
-      this.#meetStatus(peer, parseStatus(answer))
-    } catch (error) {
-      this.#fault(peer, (error as Error).message)
-    }
-  }
-
-  /** A height is believed when a certificate stands behind it: its round bounds it, and the liar's lie with it. */
-  #meetStatus(peer: string, theirs: TipStatus): void {
-    if (this.#stopped !== undefined) return
-    const { certificate, height, digest } = theirs
-    const own = this.#parts.chain.tip.block
-    if (this.#asleep && height === 0) {
-      this.#unborn.add(peer)
-      if (this.#unborn.size > faultsOf(this.#validators.length)) this.#wake(true)
-    }
-    if (height < own.height || digest === own.digest) {
-      this.#peers.reached(peer, Math.min(height, own.height))
-      return
-    }
-    if (certificate === undefined || certificate.kind !== 'finalize' || height > certificate.round) {
-      this.#fault(peer, 'a height that its certificate cannot have')
-      return
-    }
-    const { epochs } = this.#parts
-    const epoch = epochs.at(height)
-    if (theirs.epoch > epochs.current.number) {
-      // Nothing to check it by: what led to that epoch is asked for, and believed step by step.
-      void this.#catchUpFrom(peer, false)
-      return
-    }
-    // Who agreed once may have lost their keys since: they are believed about their own epoch alone.
-    if (theirs.epoch !== epoch.number || !epoch.verifies(certificate)) {
-      this.#fault(peer, 'a status whose certificate does not verify')
-      return
-    }
-    if (height === own.height) {
-      this.#conflict(certificate, peer)
-      return
-    }
-    if (this.#asleep) this.#wake(false)
-    this.#peers.reached(peer, height)
-    void this.#catchUpFrom(peer, true)
-  }
-
-  async #catchUpFrom(peer: string, isProven: boolean): Promise<void> {
-    const before = this.#visible.block.height
-    // A height in an epoch that is not known here is a claim.
-    const behind = isProven ? this.#peers.highest() - before : 0
-    // A ledger that has blocks of its own would lose them to a snapshot: it takes one only when much is missing.
-    const seeksSnapshot = behind > (before === 0 ? SNAPSHOT_AHEAD_NEW : SNAPSHOT_AHEAD)
-    const atMs = performance.now()
-    const others = this.#peers.connected().some((id) => id !== peer && (this.#avoided.get(id) ?? 0) <= atMs)
-    if (others && (this.#avoided.get(peer) ?? 0) > atMs) return
-    const outcome = await this.#catchUp.from(peer, seeksSnapshot)
-    // One that fails, or gives slowly, does not get to hold up those who would give.
-    if (outcome === 'failed') this.#avoided.set(peer, performance.now() + AVOIDED_MS)
-    if (outcome !== 'done') return
-    const after = this.#visible.block.height
-    if (after > before + 1) this.#log('info', `caught up from ${peer}: blocks ${before + 1} to ${after}`)
   }
 
   #showProgress(height: number, bytes: number, ofBytes: number): void {
@@ -1082,10 +856,6 @@ export class LedgerShell<S> implements Ledger<S> {
     await this.#applyFetched(records.slice(1), anchor.certificate)
   }
 
-  #seekAhead(): void {
-    for (const peer of this.#peers.connected()) void this.#exchange(peer)
-  }
-
   async #applyFetched(records: readonly BlockRecord[], certificate: Certificate): Promise<void> {
     const last = records.at(-1)
     if (this.#handingOver) await this.#settling
@@ -1108,61 +878,31 @@ export class LedgerShell<S> implements Ledger<S> {
     await done
   }
 
-  async #fetch(digest: Block['digest'], from: number): Promise<void> {
-    if (this.#fetching.has(digest) || this.#fetching.size >= FETCHES_MAX) return
-    this.#fetching.add(digest)
-    try {
-      const first = this.#validators[from] ?? ''
-      const connected = this.#peers.connected()
-      const order = [...connected.filter((id) => id === first), ...connected.filter((id) => id !== first)]
-      for (const peer of order) {
-        const block = await this.#fetchFrom(peer, digest)
-        if (this.#stopped !== undefined) return
-        if (block === undefined) continue
-        this.#parts.chain.learn(block)
-        this.#post({ kind: 'block', block })
-        this.#judgeAgain()
-        return
-      }
-    } finally {
-      this.#fetching.delete(digest)
-    }
-    this.#seekAhead()
+  #fetch(digest: Block['digest'], from: number): void {
+    void this.#fetcher.fetch(digest, this.#validators[from] ?? '')
   }
 
-  async #fetchFrom(peer: string, digest: Block['digest']): Promise<Block | undefined> {
-    let answer: Uint8Array
-    try {
-      answer = await this.#ask(peer, encodeRequest({ kind: 'block', digest }))
-    } catch {
-      return undefined
-    }
-    try {
-      const block = parseBlockAnswer(answer)
-      if (block !== undefined && block.digest !== digest) this.#fault(peer, 'another block than the one asked for')
-      return block?.digest === digest ? block : undefined
-    } catch (error) {
-      this.#fault(peer, (error as Error).message)
-      return undefined
-    }
+  #onFetched(block: Block): void {
+    this.#parts.chain.learn(block)
+    this.#post({ kind: 'block', block })
+    this.#judgeAgain()
   }
 
   async #answer(from: string, payload: Uint8Array): Promise<Uint8Array> {
     const atMs = performance.now()
     if (this.#stopped !== undefined) throw this.#stopped
-    if (!this.#isPeer(from)) throw new LedgerError('LEDGER_CONFIG', `${from} is no peer`)
-    this.#requests.add(from)
+    if (!this.#peers.knows(from)) throw new LedgerError('LEDGER_CONFIG', `${from} is no peer`)
+    this.#intake.addRequester(from)
     if (this.#peers.isMuted(from, atMs)) throw new LedgerError('LEDGER_HALTED', 'not listened to')
-    if (!this.#requests.push(from, payload, atMs)) {
+    if (!this.#intake.takesRequest(from, payload, atMs)) {
       this.#fault(from, 'requests beyond its budget', UNASKED_WEIGHT, 'excess')
       throw new LedgerError('LEDGER_HALTED', 'too many requests')
     }
-    this.#requests.take()
     this.#peers.heard(from, atMs)
     const request = parseRequest(payload)
     if (request.kind === 'status') {
       const answer = encodeStatus(this.#ownStatus())
-      this.#meetStatus(from, request.tip)
+      this.#tips.meet(from, request.tip)
       return answer
     }
     try {
@@ -1184,21 +924,8 @@ export class LedgerShell<S> implements Ledger<S> {
     const own = this.#tipProof
     const { height } = this.#parts.chain.tip.block
     if (own !== undefined) {
-      const ours = new Set(own.signatures.map(({ signer }) => signer))
-      const both = certificate.signatures.filter(({ signer }) => ours.has(signer)).map(({ signer }) => signer)
-      const isOneRound = own.round === certificate.round && own.kind === certificate.kind && own.digest !== certificate.digest
-      if (isOneRound)
-        for (const signer of both)
-          this.#accusations.name(this.#validators[signer] ?? `validator ${signer}`, 'votes', certificate.round)
-      const names = both.map((signer) => this.#validators[signer] ?? `validator ${signer}`)
-      const conflict = {
-        height,
-        epoch: this.#epoch.number,
-        validators: this.#validators,
-        signedBoth: names,
-        own,
-        other: certificate,
-      }
+      const conflict = conflictOf(own, certificate, { height, epoch: this.#epoch.number, validators: this.#validators })
+      if (isOneRound(conflict)) for (const name of conflict.signedBoth) this.#accusations.name(name, 'votes', certificate.round)
       keepConflict(this.#parts.options.directory, conflict).catch((error: Error) =>
         this.#log('warn', `the proof of two histories cannot be kept: ${error.message}`),
       )

@@ -61,6 +61,12 @@ export class Peers {
     return this.#peers.has(id)
   }
 
+  /** The same, of a link that may be newer than the last look: whoever has one has proved that it is a node of the ring. */
+  knows(id: string): boolean {
+    if (!this.has(id)) this.refresh()
+    return this.has(id)
+  }
+
   heard(id: string, atMs: number): void {
     const peer = this.#peers.get(id)
     if (peer !== undefined) peer.heardAtMs = atMs

@@ -8,6 +8,7 @@ import type { Fabric } from '@ringwall/fabric'
 import { sourceKey, subjectOfSource } from '@ringwall/guard'
 import type { EndedRequest } from '@ringwall/proxy'
 import { type DenialSubject, type DetectionRulePolicy, detectionRulesOf, prefixSetOf, type View } from '@ringwall/ring'
+import type { AnomalyWatch } from './anomaly-watch.ts'
 import { foldPath } from './api-activity.ts'
 
 /** A finding of one key comes again after so long. */
@@ -38,6 +39,8 @@ export interface DetectionOptions {
   readonly onFinding: (found: Detected) => void
   /** Where an address is, by the operator’s files. */
   readonly locationOf?: ((address: string) => SignalPlace | undefined) | undefined
+  /** Who looks at the same requests for what is not as usual. */
+  readonly anomalies?: AnomalyWatch | undefined
 }
 
 /** Without what names anybody. The ring's name is in the hashes, so that those of two rings say nothing about each other. */
@@ -71,9 +74,9 @@ export class DetectionWatch {
     this.#options = options
   }
 
-  /** Whether any rule is in force. */
+  /** Whether anybody looks at requests. */
   get isOn(): boolean {
-    return this.#current() !== undefined
+    return this.#current() !== undefined || this.#options.anomalies?.isOn === true
   }
 
   /** Keys in memory, and those that were forgotten to stay within the bound. */
@@ -84,7 +87,9 @@ export class DetectionWatch {
   observe(signal: Signal): void {
     const detector = this.#current()
     // Programs that are welcome walk through everything.
-    if (detector === undefined || this.#welcome.containsText(addressOf(signal.source))) return
+    if (!this.isOn || this.#welcome.containsText(addressOf(signal.source))) return
+    this.#options.anomalies?.observe(signal)
+    if (detector === undefined) return
     const findings = detector.observe(this.#placed(signal))
     if (findings.length > 0) this.#conclude(findings, signal.atMs)
     if (detector.isUrgent) this.onUrgent()

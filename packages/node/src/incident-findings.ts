@@ -1,5 +1,5 @@
 /** What each detector concludes, as the desk takes it. */
-import type { Finding, SlowLoginFinding } from '@ringwall/detect'
+import type { AnomalyFinding, Finding, SlowLoginFinding } from '@ringwall/detect'
 import type { FindingSubject, NewFinding } from '@ringwall/respond'
 import { type Detected, sourceText } from './detection.ts'
 import { subjectOfWords } from './slow-login-watch.ts'
@@ -16,6 +16,21 @@ export function ofDetected({ atMs, policy, key, sources, reason, denied, service
     sources: sources.map(sourceText),
     reason: `${policy.reason}: ${reason}`,
     denied,
+  }
+}
+
+/** Of no technique: what is not as usual need not be an attack. */
+export function ofAnomaly({ rule, service, key: [kind, value], sources, atMs, reason }: AnomalyFinding): NewFinding {
+  const about = kind === 'route' ? `${service}/${value}` : kind === 'source' ? sourceText(value) : value
+  return {
+    atMs,
+    detector: rule,
+    attack: [],
+    service,
+    subject: { kind, value: about },
+    sources: sources.map(sourceText),
+    reason,
+    denied: false,
   }
 }
 

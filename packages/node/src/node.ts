@@ -2,7 +2,13 @@
 import { type KeyObject, randomInt } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { INSIDER_SUMMARY_VERSION, RULE_SUMMARY_VERSION, type Signal, SOURCE_SUMMARY_VERSION } from '@ringwall/detect'
+import {
+  ANOMALY_SUMMARY_VERSION,
+  INSIDER_SUMMARY_VERSION,
+  RULE_SUMMARY_VERSION,
+  type Signal,
+  SOURCE_SUMMARY_VERSION,
+} from '@ringwall/detect'
 import { readQuote } from '@ringwall/enroll'
 import { createFabric, type Fabric } from '@ringwall/fabric'
 import {
@@ -65,6 +71,7 @@ import { unsealer } from './acme/unseal.ts'
 import { formatHostPort } from './address.ts'
 import { AdminServer, CONSOLE_DIRECTORY } from './admin/http.ts'
 import { adminOperations } from './admin/operations.ts'
+import { AnomalyWatch, describeAnomaly, followAnomalies } from './anomaly-watch.ts'
 import { ApiActivity } from './api-activity.ts'
 import { AuditLog } from './audit-log.ts'
 import { BotNames } from './bot-names.ts'
@@ -103,7 +110,7 @@ import { summarizeFleet } from './fleet/summary.ts'
 import { FloodWatch } from './floods.ts'
 import { HashicorpFace } from './hashicorp/face.ts'
 import { factsOf } from './hashicorp/face-node.ts'
-import { ofDetected, ofFailedLogins, ofFlood, ofSlowLogins } from './incident-findings.ts'
+import { ofAnomaly, ofDetected, ofFailedLogins, ofFlood, ofSlowLogins } from './incident-findings.ts'
 import { IncidentDesk } from './incidents.ts'
 import { openTaxiiSource } from './indicators/indicator-config.ts'
 import { type IndicatorStatus, IndicatorStore } from './indicators/indicator-store.ts'
@@ -1111,6 +1118,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       onSources: (from, payload) => {
         if (payload[0] === SOURCE_SUMMARY_VERSION) slowLogins.merge(from, payload)
         else if (payload[0] === RULE_SUMMARY_VERSION) detection.merge(from, payload, Date.now())
+        else if (payload[0] === ANOMALY_SUMMARY_VERSION) anomalies.merge(from, payload, Date.now())
         else if (payload[0] === INSIDER_SUMMARY_VERSION) insiders?.merge(from, payload)
         else if (payload[0] === STREAMS_VERSION) signals.merge(payload, Date.now())
         else desk.merge(from, payload, Date.now())
@@ -1128,8 +1136,19 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       onFinding: (finding) => reportFound(ofSlowLogins(finding, Date.now())),
       log,
     })
+    const anomalies = new AnomalyWatch({
+      ring,
+      view: () => view,
+      onFinding: (found) => {
+        telemetry.count('findings_total', { rule: found.rule }, 1)
+        events.add('finding', 'warn', describeAnomaly(found))
+        reportFound(ofAnomaly(found))
+      },
+    })
+    closers.push(followAnomalies(anomalies, fabric))
     const detection = new DetectionWatch({
       self: config.id,
+      anomalies,
       view: () => view,
       deny: denyNow,
       locationOf: places === undefined ? undefined : (address) => places.locationOf(address),

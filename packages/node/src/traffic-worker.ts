@@ -12,10 +12,10 @@ import {
   type CompiledPolicy,
   compilePolicy,
   DenialTable,
-  detectionRulesOf,
   isCredentialSubject,
   parsePolicyDocument,
   type View,
+  wantsSignals,
 } from '@ringwall/ring'
 import { DiskSeal } from '@ringwall/store'
 import { RequestFeed } from '@ringwall/telemetry'
@@ -107,8 +107,7 @@ let floods: FloodReading[] = []
 let signals: Signal[] = []
 let signalsLost = 0
 /** Which requests the node is told of: all, those that came with a token, or none. */
-const wanted = (): 'all' | 'tokens' | 'none' =>
-  detectionRulesOf(view.policy).length > 0 ? 'all' : watchesRequests(view) ? 'tokens' : 'none'
+const wanted = (): 'all' | 'tokens' | 'none' => (wantsSignals(view.policy) ? 'all' : watchesRequests(view) ? 'tokens' : 'none')
 let detecting = wanted()
 let api: ApiEvent[] = []
 let kept: KeptRequest[] = []

@@ -17,6 +17,8 @@ export interface EndedRequest {
   readonly source: string
   /** JA4. */
   readonly fingerprint: string | undefined
+  /** Milliseconds from the request to the end of its answer. */
+  readonly tookMs?: number | undefined
   /** `accountKey` of the name in the body. */
   readonly account: string | undefined
   /** Of the token, or of the cookie that the policy names: whoever has it is the session. */
@@ -35,7 +37,10 @@ export interface EndedRequests {
 }
 
 /** What the exchange knows besides the judgement. */
-export type EndedFacts = Pick<EndedRequest, 'atMs' | 'method' | 'path' | 'status' | 'bytes' | 'source' | 'fingerprint'> & {
+export type EndedFacts = Pick<
+  EndedRequest,
+  'atMs' | 'method' | 'path' | 'status' | 'bytes' | 'source' | 'fingerprint' | 'tookMs'
+> & {
   readonly rawHeaders: readonly string[]
 }
 

@@ -1,9 +1,20 @@
 /**
- * One request from its head to the end of its response: judged, then refused or passed on.
+ * One request from its head to the end of its response. Its way, stage by stage:
  *
- * The order of things: head read strictly, source settled, guard on the head, as much of the body as the guard wants, guard on
- * the body, upstream, guard on the response where rules ask for it, response. What the guard has not allowed never reaches an
- * upstream, not a byte of it.
+ * | stage                                                    | where                                             |
+ * | -------------------------------------------------------- | ------------------------------------------------- |
+ * | the head is read strictly                                | `request-head.ts`, before the exchange begins      |
+ * | answers that need no judging: ACME, redirects            | `#answersUnjudged`                                |
+ * | source settled, shed under overload, guard on the head   | `#judgeHead`, `source-address.ts`, `shedding.ts`  |
+ * | as much of the body as the guard wants, guard on that    | `#collectBody`, `#judgeBody`, `held-body.ts`      |
+ * | refused: a status, a challenge, a page to log in         | `#refuse`, `refusal.ts`, `challenge-page.ts`      |
+ * | allowed: a page of ours, the cache, or the upstream      | `#decided`, `people.ts`, `response-cache.ts`      |
+ * | asked of an upstream, perhaps of another, or of a second | `upstream-request.ts`                             |
+ * | guard on the response, where rules ask for it            | `#passes`, `held-response.ts`                     |
+ * | sent, perhaps compressed, or from the cache              | `compressed-delivery.ts`, `cached-delivery.ts`    |
+ * | counted, reported and recorded, once                     | `#finish`, `reports.ts`, `recording.ts`           |
+ *
+ * What the guard has not allowed never reaches an upstream, not a byte of it.
  */
 import {
   type Decision,
@@ -14,24 +25,26 @@ import {
   PASS_COOKIE,
   sourceKey,
 } from '@ringwall/guard'
-import type { RewritePolicy } from '@ringwall/ring'
+import type { CachePolicy, RewritePolicy } from '@ringwall/ring'
 import type { HeaderField } from '@ringwall/waf'
-import { invitesKeeping, valuesOf } from './cache-control.ts'
+import { invitesKeeping } from './cache-control.ts'
 import { cacheRequest } from './cache-terms.ts'
+import { CachedDelivery, packedAnswer, representedHead } from './cached-delivery.ts'
 import { challengeAnswer, passAnswer } from './challenge-page.ts'
 import type { Client } from './client.ts'
-import { type Compressing, compressedHead, compressing, type Encoder, type EncoderOwner, SMALL_BYTES_MAX } from './compression.ts'
+import { CompressedDelivery, type DeliveryOwner } from './compressed-delivery.ts'
+import { type Compressing, compressedHead, compressing } from './compression.ts'
 import type { Context, Cuttable, Standing } from './context.ts'
-import { decodedBody } from './decoded-body.ts'
-import { type AnyProxyError, UpstreamBroken, type UpstreamFull, type UpstreamUnreachable } from './errors.ts'
+import type { AnyProxyError } from './errors.ts'
 import { requestHeadText } from './forward-head.ts'
 import { detached } from './header-names.ts'
 import { HeldBody } from './held-body.ts'
-import { HeldResponse } from './held-response.ts'
+import { HeldResponse, type HeldResponseOwner } from './held-response.ts'
 import { JudgedRequest } from './judged-request.ts'
+import { ownDecision, ownJudgement } from './own-decision.ts'
 import { loginLocation, type PersonFields, personFields, sessionCookieText } from './people.ts'
 import { type Observed, recordExchange } from './recording.ts'
-import { type Refusal, refusal } from './refusal.ts'
+import { type Refusal, refusal, refusalCode } from './refusal.ts'
 import { type ReportedRequest, reportApi, reportEnded, reportLogin, withoutQuery } from './reports.ts'
 import type { RequestHead } from './request-head.ts'
 import type { RawRequest } from './request-parser.ts'
@@ -41,27 +54,20 @@ import { type Rewriting, rewritingOf, rewrittenFields, rewrittenTarget } from '.
 import { sourceOf } from './source-address.ts'
 import { keptTrailers } from './trailers.ts'
 import type { TraceContext } from './types.ts'
-import type { ConnectionWaiter, Upstream } from './upstream.ts'
-import type { ResponseListener, Sending, UpstreamConnection } from './upstream-connection.ts'
 import type { UpstreamGroup } from './upstream-group.ts'
-import { HEDGED, Hedge, type HedgeOwner } from './upstream-hedge.ts'
-import { MIRROR_FIELD } from './upstream-mirror.ts'
+import { UpstreamRequest, type UpstreamRequestOwner } from './upstream-request.ts'
 import type { Wire } from './wire.ts'
 
 const EMPTY = new Uint8Array(0)
 const NO_FIELDS: readonly string[] = []
-/** May be sent twice (RFC 9110 section 9.2.2). */
-const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
 
 /** What there is methods for that change nothing (RFC 9110 section 9.2.1). */
 const SAFE: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
-/** Of a kept body, sent in one go. */
-const CACHED_PART_BYTES = 65_536
 
 /** What a client is told to wait when all upstreams are full. */
 const OVERLOADED_RETRY_AFTER_S = 1
 
-export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner, EncoderOwner, Cuttable, Standing {
+export class Exchange implements UpstreamRequestOwner, HeldResponseOwner, DeliveryOwner, Cuttable, Standing {
   readonly #context: Context
   readonly #client: Client
   readonly #request: RawRequest
@@ -86,50 +92,24 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   #held: HeldBody | undefined
   #bodyWanted = 0
   #judging = false
-  /** Part of the body has been sent on as it came: it cannot be sent twice. */
-  #streamed = false
   #group: UpstreamGroup | undefined
-  #upstream: Upstream | undefined
-  #tried: Upstream[] | undefined
-  /** The upstream that the client was given before. */
-  #wanted: Upstream | undefined
+  #upstream: UpstreamRequest | undefined
   #rewriting: Rewriting | undefined
   #target: string | undefined
-  #retriedStale = false
-  /** The upstream tried last had no room. */
-  #full = false
-  #connection: UpstreamConnection | undefined
-  #upstreamSpan: TraceContext | undefined
-  #upstreamStartMs = 0
-  #upstreamHeadMs = 0
-  #upstreamStatus: number | undefined
-  /** Its head is due within `perTryTimeout`. */
-  #hurried = false
-  #hedge: Hedge | undefined
-  #hedgeTimer: NodeJS.Timeout | undefined
-  #mirrored = false
-  /** An interim response has been passed on. */
-  #interim = false
-  /** Its status counts as a failure of the upstream. */
-  #failing = false
   #turn: CacheTurn | undefined
   #turnTimer: NodeJS.Timeout | undefined
-  /** The answer that is kept, as far as it has not been sent yet. */
-  #cachedRest: Buffer | undefined
-  #cachedStatus = 200
-  /** Of the answer that limits were told of. */
-  #countedStatus: number | undefined
-  /** Compresses the answer on its way to the client. */
-  #encoder: Encoder | undefined
-  #trailers: readonly string[] = []
-  /** In place of the one that was shown: the value of Set-Cookie. */
-  #renewed: string | undefined
-  /** An answer that is compressed when all of it has come. */
-  #small: SmallAnswer | undefined
+  /** The answer that is kept, while it is sent. */
+  #cached: CachedDelivery | undefined
+  /** The answer, where it is compressed on its way to the client. */
+  #compressed: CompressedDelivery | undefined
   /** The response, while its beginning is judged. */
   #heldResponse: HeldResponse | undefined
+  /** Of the answer that limits were told of. */
+  #countedStatus: number | undefined
+  /** In place of the one that was shown: the value of Set-Cookie. */
+  #renewed: string | undefined
   #continued = false
-  #answered = false
+  answered = false
   #upstreamPaused = false
   #over = false
   /** Of the response's body. */
@@ -150,43 +130,58 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     return this.#source
   }
 
+  get judgement(): Judgement {
+    return this.#judgement!
+  }
+
   /** Whether the client has gone, or the request ended some other way. */
   get cancelled(): boolean {
     return this.#over
   }
 
   start(): void {
-    const { options, pools } = this.#context
     const { head } = this.#request
     if ('refused' in head) {
       this.#refuseMalformed(head.status, head.refused)
       return
     }
     this.#head = head
-    const proof = this.#client.listener.secure ? undefined : this.#context.acme.text(head.host, head.target)
+    if (!this.#answersUnjudged(head)) this.#judgeHead(head)
+  }
+
+  /** Returns whether this is nothing to be judged, and has been answered. */
+  #answersUnjudged(head: RequestHead): boolean {
+    const { secure, options } = this.#client.listener
+    const proof = secure ? undefined : this.#context.acme.text(head.host, head.target)
     if (proof !== undefined && (head.method === 'GET' || head.method === 'HEAD')) {
       this.#showProof(head, proof)
-      return
+      return true
     }
-    const { redirectToTls } = this.#client.listener.options
-    if (redirectToTls !== undefined) {
-      this.#redirect(head, redirectToTls)
-      return
+    if (options.redirectToTls !== undefined) {
+      this.#redirect(head, options.redirectToTls)
+      return true
     }
     if (head.upgrade && this.#context.counters.activeTunnels >= this.#context.limits.tunnelsMax) {
       this.#refuse(503, 'too many tunnels')
-      return
+      return true
     }
+    return false
+  }
+
+  // Judged.
+
+  #judgeHead(head: RequestHead): void {
+    const { options, pools, cache, shedding } = this.#context
     let judging: Judgement | Promise<Judgement>
     try {
       const environment = options.environment()
       this.#environment = environment
       const { policy } = environment.view
       pools.follow(environment.view)
-      this.#context.cache.follow(policy)
+      cache.follow(policy)
       this.#settleSource(head, (address) => this.#context.isTrustedProxy(policy, address))
       const source = sourceKey(this.#source)
-      const isShed = !this.#context.shedding.admits(source)
+      const isShed = !shedding.admits(source)
       options.meter?.asked(source, this.#client.ja4, isShed, this.#client.insists)
       if (isShed) {
         this.#shed()
@@ -208,20 +203,22 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
           },
           (error: unknown) => this.#guardFailed(error),
         )
-        .catch((error: Error) => {
-          this.#context.log('warn', `request ${this.#requestId} failed: ${error.message}`)
-          this.#client.destroy()
-        })
+        .catch((error: Error) => this.#failed(error))
     } else {
       this.#borrow(judging)
       this.#headJudged(judging)
     }
   }
 
-  #borrow(judgement: Judgement): void {
-    // Its client may have left while it was judged.
-    if (this.#over) this.#context.options.guard.release(judgement)
-    else this.#lent = judgement
+  #settleSource(head: RequestHead, trusted: (address: string) => boolean): void {
+    const peer = this.#client.address
+    const { address, chain } = sourceOf(peer, head.forwardedFor, trusted)
+    this.#source = address
+    this.#chain = chain === undefined ? address : `${chain}, ${peer}`
+    if (address === peer) return
+    // Connections are cut by their own address; requests that a proxy forwards, by what it says.
+    this.#context.sources.add(address, this)
+    if (head.forwardedProto === 'https' || head.forwardedProto === 'http') this.#proto = head.forwardedProto
   }
 
   /** The source asks most, and there is too little time for all. */
@@ -232,36 +229,31 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     this.#refuse(503, undefined, OVERLOADED_RETRY_AFTER_S)
   }
 
+  #beginTrace(head: RequestHead): void {
+    const { recorder } = this.#context.options
+    const parent = recorder.parseTraceparent(head.traceparent, head.tracestate)
+    this.#parentSpanId = parent?.spanId
+    this.#span = parent === undefined ? recorder.newTrace() : recorder.childOf(parent)
+  }
+
+  #guardRequest(head: RequestHead): GuardRequest {
+    const { bounds } = this.#context.shedding
+    return new JudgedRequest(this.#request, head, this.#source, this.#requestId, this.#client, bounds, this.#proto === 'https')
+  }
+
+  #borrow(judgement: Judgement): void {
+    // Its client may have left while it was judged.
+    if (this.#over) this.#context.options.guard.release(judgement)
+    else this.#lent = judgement
+  }
+
   /** A token that was denied while it was verified: nothing was open yet that could have been cut. */
   #again(judgement: Judgement): Judgement {
     if (judgement.decision !== undefined || !isReviewed(judgement)) return judgement
     const { guard, environment } = this.#context.options
     const decision = guard.review(judgement, environment())
-    return decision === undefined
-      ? judgement
-      : { ...this.#ownJudgement('deny', decision.status, ''), route: judgement.route, decision }
+    return decision === undefined ? judgement : ownJudgement(judgement.route, decision)
   }
-
-  get judgement(): Judgement {
-    return this.#judgement!
-  }
-
-  /** What allowed it does so no more. */
-  end(decision: Decision): void {
-    if (this.#over) return
-    const before = this.#judgement!
-    if (before.responseWanted) this.#context.options.guard.end(before)
-    this.#judgement = { ...this.#ownJudgement('deny', decision.status, ''), decision }
-    if (this.#answered) this.#cutShort(decision.status, 'cut')
-    else this.#refuse(decision.status, undefined)
-  }
-
-  /** The source has been denied: whatever this is, it ends now. */
-  cut(): void {
-    this.#client.destroy()
-  }
-
-  // What the guard says.
 
   #headJudged(judgement: Judgement): void {
     if (this.#over) return
@@ -294,61 +286,26 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     this.#client.sayContinue()
   }
 
-  // From the client.
-
   onRequestBody(bytes: Buffer): void {
-    if (this.#judging) {
-      const held = this.#held!
-      const declared = this.#head!.contentLength
-      held.add(bytes, declared ?? Number.POSITIVE_INFINITY)
-      // One byte past the limit proves that there is more; a declared length says so by itself.
-      const enough = declared !== undefined && declared > this.#bodyWanted ? this.#bodyWanted : this.#bodyWanted + 1
-      if (held.length < enough) return
-      this.#client.pauseBody()
-      this.#bodyHeld(true)
+    if (!this.#judging) {
+      // Answered already: the rest is read away.
+      if (this.#upstream?.write(bytes) === false) this.#client.pauseBody()
       return
     }
-    const connection = this.#connection
-    // Answered already: the rest is read away.
-    if (connection === undefined) return
-    if (!connection.write(bytes, this.#head!.contentLength === undefined)) this.#client.pauseBody()
+    const held = this.#held!
+    const declared = this.#head!.contentLength
+    held.add(bytes, declared ?? Number.POSITIVE_INFINITY)
+    // One byte past the limit proves that there is more; a declared length says so by itself.
+    const enough = declared !== undefined && declared > this.#bodyWanted ? this.#bodyWanted : this.#bodyWanted + 1
+    if (held.length < enough) return
+    this.#client.pauseBody()
+    this.#bodyHeld(true)
   }
 
   /** Trailers of requests are not passed on: the guard has not seen them. */
   onRequestEnd(): void {
     if (this.#judging) this.#bodyHeld(false)
-    else this.#connection?.complete(this.#head!.contentLength === undefined)
-  }
-
-  /** The body is not HTTP. */
-  onRequestBroken(status: number, why: string): void {
-    this.#context.counters.malformed++
-    this.#judgement = this.#ownJudgement('deny', status, `malformed: ${why}`)
-    if (this.#answered) this.#cutShort(status, `malformed: ${why}`)
-    else this.#refuse(status, undefined)
-  }
-
-  onRequestLate(): void {
-    if (this.#answered) this.#cutShort(this.#upstreamStatus ?? 408, 'the body did not arrive in time')
-    else this.#refuse(408, 'the body did not arrive in time')
-  }
-
-  onClientDrain(): void {
-    this.#encoder?.resume()
-    if (this.#cachedRest !== undefined) {
-      this.#sendCachedRest()
-      return
-    }
-    if (!this.#upstreamPaused || this.#encoder !== undefined) return
-    this.#upstreamPaused = false
-    this.#connection?.resume()
-  }
-
-  onClientGone(): void {
-    if (this.#over) return
-    this.#context.counters.clientAborts++
-    this.#dropUpstream()
-    this.#finish(499, 'client closed the connection')
+    else this.#upstream?.complete()
   }
 
   #bodyHeld(truncated: boolean): void {
@@ -386,8 +343,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
         try {
           this.#judgeSlice(slice, performance.now())
         } catch (error) {
-          this.#context.log('warn', `request ${this.#requestId} failed: ${(error as Error).message}`)
-          this.#client.destroy()
+          this.#failed(error as Error)
         }
       }
       if (judgement === undefined) setImmediate(goOn)
@@ -399,12 +355,25 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     else this.#decided(judgement)
   }
 
-  #decided({ decision, route }: Judgement): void {
+  /** A guard that fails has allowed nothing. */
+  #guardFailed(error: unknown): void {
+    if (this.#over) return
+    this.#context.log(
+      'warn',
+      `request ${this.#requestId}: judging failed: ${error instanceof Error ? error.message : 'unknown error'}`,
+    )
+    this.#judgement = this.#ownJudgement('deny', 503, 'judging failed')
+    this.#refuse(503, undefined)
+  }
+
+  // Decided.
+
+  #decided({ decision, route, portal }: Judgement): void {
     if (decision!.outcome !== 'allow') {
       this.#refuse(decision!.status, undefined, decision!.retryAfterS)
       return
     }
-    if (this.#judgement!.portal === true) {
+    if (portal === true) {
       this.#askPortal()
       return
     }
@@ -417,27 +386,20 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     const rewrite = route!.route?.rewrite ?? route!.service.rewrite
     if (rewrite !== undefined && !this.#rewrite(rewrite)) return
     const cache = route!.route?.cache ?? route!.service.cache
-    if (cache !== undefined && cache.mode === 'on' && this.#context.cache.store.bytesMax > 0) {
-      const hasCredential = this.#judgement!.credential !== undefined
-      const request = cacheRequest(this.#head!, this.#request.rawHeaders, this.#proto, hasCredential, cache, this.#ownCookies)
-      if (request !== undefined) {
-        const counts = this.#context.cache.countsOf(route!.service.name)
-        const resume = (): void => this.#askCache()
-        this.#turn = new CacheTurn(
-          this.#context.cache,
-          request,
-          this.#head!.method,
-          cache,
-          route!.label,
-          counts,
-          this.startMs,
-          resume,
-        )
-        this.#askCache()
-        return
-      }
-    }
-    this.#toUpstream()
+    if (cache !== undefined && this.#takesTurn(cache)) this.#askCache()
+    else this.#toUpstream()
+  }
+
+  /** Returns whether the request may go on; one that may not has been refused. */
+  #rewrite(policy: RewritePolicy): boolean {
+    const rewriting = rewritingOf(policy)
+    this.#rewriting = rewriting
+    if (rewriting.path === undefined) return true
+    const { target, path } = this.#head!
+    this.#target = rewrittenTarget(rewriting.path, target, path)
+    if (this.#target !== undefined) return true
+    this.#refuseMalformed(400, 'a path that is to be rewritten and can be read in two ways')
+    return false
   }
 
   /** A page of ours: nothing of it is for the upstream. */
@@ -466,7 +428,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
         if (this.#over) return
         const own = ['x-request-id', this.#requestId, ...this.#client.listener.ownFields, ...this.#explanation()]
         const fields = [...headers, 'content-length', String(body.length), ...own]
-        this.#answered = true
+        this.answered = true
         this.#tellLogin(status)
         this.#sends(fields)
         const answer = { status, fields, body: head.method === 'HEAD' ? '' : body, continued: this.#continued }
@@ -491,13 +453,21 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     )
   }
 
-  /** What the upstream is told of who is logged in; undefined where nobody can be. */
-  #personFields(): PersonFields | undefined {
-    const { people } = this.#judgement!.route!.service
-    if (people === undefined) return undefined
-    const { credential, session } = this.#judgement!
-    const claims = session === undefined ? undefined : (credential as { claims?: Readonly<Record<string, unknown>> }).claims
-    return personFields(people, claims, credential?.subject, this.#request.rawHeaders)
+  // The cache.
+
+  /** Returns whether the cache may have a part in this: then its turn has begun. */
+  #takesTurn(policy: CachePolicy): boolean {
+    const { cache } = this.#context
+    if (policy.mode !== 'on' || cache.store.bytesMax <= 0) return false
+    const { credential, route } = this.#judgement!
+    const head = this.#head!
+    const hasCredential = credential !== undefined
+    const request = cacheRequest(head, this.#request.rawHeaders, this.#proto, hasCredential, policy, this.#ownCookies)
+    if (request === undefined) return false
+    const { label, service } = route!
+    const resume = (): void => this.#askCache()
+    this.#turn = new CacheTurn(cache, request, head.method, policy, label, cache.countsOf(service.name), this.startMs, resume)
+    return true
   }
 
   /** Cookies that we gave the client ourselves: no answer depends on them. */
@@ -525,111 +495,110 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
 
   /** In place of what the upstream might say. */
   #sendCached(answer: CachedAnswer): void {
-    const { head, stored, body } = answer
-    // What a 304 stands for is what would have been sent otherwise.
-    const { status, fields: rawHeaders } = stored
-    const contentLength = String(stored.body.length)
-    const form = this.#compressing(head.status === 304 ? { ...head, status, rawHeaders, contentLength } : head)
-    if (form === undefined || head.status === 304 || this.#head!.method === 'HEAD') {
-      this.#sendKept(form === undefined ? answer : { ...answer, head: compressedHead(head, form) })
-      return
-    }
-    const isWhole = head.status === stored.status && body.length === stored.body.length && body.length > 0
     const { compressor, cache } = this.#context
-    const made = form.coding === undefined || !isWhole ? undefined : compressor.kept(cache.store, stored, form.coding)
-    const send = (bytes: Buffer | undefined): void => {
-      if (this.#over) return
-      if (bytes === undefined) this.#sendKept({ ...answer, head: compressedHead(head, { coding: undefined }) })
-      else this.#sendKept({ ...answer, head: compressedHead(head, form, bytes.length), body: bytes })
-    }
-    if (made instanceof Promise) {
-      made.then(send).catch((error: Error) => {
-        this.#context.log('warn', `request ${this.#requestId} failed: ${error.message}`)
-        this.#client.destroy()
-      })
-    } else send(made)
-  }
-
-  #send(bytes: Buffer): void {
-    this.#bytesOut += bytes.length
-    this.#client.send(bytes)
-  }
-
-  /** Kept for whoever asks what was answered, if anybody does. */
-  #sends(fields: readonly string[], more: readonly string[] = NO_FIELDS): void {
-    if (this.#context.options.recorder.finished !== undefined) this.#responseFields = [fields, more]
+    const form = this.#compressing(representedHead(answer))
+    const packed = packedAnswer(answer, form, this.#head!.method === 'HEAD', compressor, cache.store)
+    if (packed instanceof Promise) {
+      packed
+        .then((made) => {
+          if (!this.#over) this.#sendKept(made)
+        })
+        .catch((error: Error) => this.#failed(error))
+    } else this.#sendKept(packed)
   }
 
   #sendKept({ head, body, own }: CachedAnswer): void {
-    const fields = [...this.#ownFields(true), ...own]
-    this.#cachedStatus = head.status
     this.#answerCounts(head)
-    this.#sends(head.rawHeaders, fields)
-    this.#client.respond(head, this.#head!, fields, this.#environment!.nowMs)
-    this.#answered = true
-    this.#cachedRest = body
-    this.#sendCachedRest()
+    this.beginResponse(head, [...this.#ownFields(true), ...own])
+    this.#cached = new CachedDelivery(head.status, body)
+    this.#sendCachedRest(this.#cached)
   }
 
-  /** As fast as the client takes it: what is kept is not copied for a client that does not read. */
-  #sendCachedRest(): void {
-    while (this.#cachedRest !== undefined && !this.#over) {
-      const rest = this.#cachedRest
-      if (rest.length === 0) {
-        this.#cachedRest = undefined
-        this.#client.end([], this.#finish(this.#cachedStatus, undefined))
+  /** As fast as the client takes it. */
+  #sendCachedRest(cached: CachedDelivery): void {
+    while (!this.#over) {
+      const part = cached.next()
+      if (part === undefined) {
+        this.#cached = undefined
+        this.#client.end([], this.#finish(cached.status, undefined))
         return
       }
-      this.#cachedRest = rest.subarray(CACHED_PART_BYTES)
-      this.#send(rest.subarray(0, CACHED_PART_BYTES))
+      this.send(part)
       if (!this.#client.flush()) return
     }
   }
 
+  /** What is kept may do when the upstream fails. */
+  #sentStale(): boolean {
+    const answer = this.#over ? undefined : this.#turn?.inTrouble(performance.now())
+    if (answer === undefined) return false
+    this.#upstream?.drop()
+    this.#sendCached(answer)
+    return true
+  }
+
+  // The upstream.
+
   #toUpstream(): void {
-    this.#group!.budget.request(this.startMs)
-    this.#wanted = this.#group!.sticky?.wanted(this.#request.rawHeaders)
-    this.#tryUpstream(false)
+    const { service } = this.#judgement!.route!
+    const held = this.#held
+    this.#held = undefined
+    const upstream = new UpstreamRequest(this.#context, this, this.#group!, service, this.#head!, this.#span!, held)
+    this.#upstream = upstream
+    upstream.start(this.#request.rawHeaders, this.startMs)
   }
 
-  /** Returns whether the request may go on; one that may not has been refused. */
-  #rewrite(policy: RewritePolicy): boolean {
-    const rewriting = rewritingOf(policy)
-    this.#rewriting = rewriting
-    if (rewriting.path === undefined) return true
-    const { target, path } = this.#head!
-    this.#target = rewrittenTarget(rewriting.path, target, path)
-    if (this.#target !== undefined) return true
-    this.#refuseMalformed(400, 'a path that is to be rewritten and can be read in two ways')
-    return false
+  get requestComplete(): boolean {
+    return this.#client.requestComplete
   }
 
-  /** A guard that fails has allowed nothing. */
-  #guardFailed(error: unknown): void {
-    if (this.#over) return
-    this.#context.log(
-      'warn',
-      `request ${this.#requestId}: judging failed: ${error instanceof Error ? error.message : 'unknown error'}`,
-    )
-    this.#judgement = this.#ownJudgement('deny', 503, 'judging failed')
-    this.#refuse(503, undefined)
+  headText(span: TraceContext, bodyBytes: number | undefined): string {
+    const { recorder } = this.#context.options
+    const head = this.#head!
+    return requestHeadText({
+      head,
+      target: this.#target ?? head.target,
+      host: this.#rewriting?.host ?? head.authority,
+      rewriting: this.#turn === undefined ? this.#rewriting?.request : this.#turn.changes(this.#rewriting?.request),
+      rawHeaders: this.#request.rawHeaders,
+      section: this.#request.section,
+      bodyBytes,
+      source: this.#source,
+      chain: this.#chain,
+      proto: this.#proto,
+      requestId: this.#requestId,
+      traceparent: recorder.formatTraceparent(span),
+      tracestate: span.traceState,
+      breached: this.#judgement!.breached === true,
+      person: this.#personFields(),
+      peer: this.#judgement!.peer,
+    })
   }
 
-  // Towards the upstream.
+  /** What the upstream is told of who is logged in; undefined where nobody can be. */
+  #personFields(): PersonFields | undefined {
+    const { people } = this.#judgement!.route!.service
+    if (people === undefined) return undefined
+    const { credential, session } = this.#judgement!
+    const claims = session === undefined ? undefined : (credential as { claims?: Readonly<Record<string, unknown>> }).claims
+    return personFields(people, claims, credential?.subject, this.#request.rawHeaders)
+  }
 
-  #tryUpstream(fresh: boolean): void {
-    const tries = this.#tried?.length ?? 0
-    const more = tries <= this.#judgement!.route!.service.retries.attempts
-    const upstream = fresh ? this.#upstream! : more ? this.#group!.pick(this.#tried, this.#wanted) : 'none'
-    if (typeof upstream === 'string') {
-      this.#refuseUnsent(upstream === 'full' || this.#full)
+  onBodyWanted(isBegun: boolean, room: boolean): void {
+    if (!isBegun) {
+      this.#continue()
+      this.#client.takeBody(this.#context.limits.requestMsMax)
       return
     }
-    this.#upstream = upstream
-    upstream.acquire(this, fresh)
+    this.#client.extendBody()
+    if (room) this.#client.resumeBody()
   }
 
-  #refuseUnsent(full: boolean): void {
+  onUpstreamDrain(): void {
+    this.#client.resumeBody()
+  }
+
+  onUnsent(full: boolean): void {
     if (this.#sentStale()) return
     const { counters } = this.#context
     if (full) {
@@ -642,209 +611,52 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     this.#refuse(502, 'no upstream can be reached')
   }
 
-  onUnreachable(error: UpstreamUnreachable | UpstreamFull): void {
-    if (this.#over) return
-    this.#full = error.code === 'PROXY_UPSTREAM_FULL'
-    ;(this.#tried ??= []).push(this.#upstream!)
-    // Overload is counted: a line for each request would add to it.
-    if (!this.#full) this.#context.log('warn', `upstream ${this.#upstream!.url}: ${error.message}`)
-    this.#tryUpstream(false)
+  onUpstreamFailure(error: AnyProxyError, url: string): void {
+    this.#context.counters.upstreamErrors++
+    this.#context.log('warn', `upstream ${url}: request ${this.#requestId}: ${error.message}`)
+    if (this.answered) this.#cutShort(this.#upstream!.status!, error.code)
+    else if (!this.#sentStale()) this.#refuse(error.code === 'PROXY_UPSTREAM_TIMEOUT' ? 504 : 502, error.code)
   }
 
-  /** Whether the request may be sent once more, were there another upstream: nothing of an answer is out, all of it is held. */
-  #repeatable(): boolean {
-    const { method, upgrade } = this.#head!
-    return (
-      (this.#tried?.length ?? 0) < this.#judgement!.route!.service.retries.attempts &&
-      !this.#streamed &&
-      !this.#answered &&
-      !this.#interim &&
-      !upgrade &&
-      IDEMPOTENT.has(method)
-    )
+  onReclaimed(): void {
+    this.#cutShort(this.#upstream!.status ?? 499, 'the client reads too slowly, and others wait for the upstream')
   }
 
-  #mayResend(): boolean {
-    const { budget, counts } = this.#group!
-    const may = budget.take(performance.now())
-    if (may) counts.retries++
-    else counts.retriesRefused++
-    return may
+  pauseUpstream(): void {
+    this.#upstream!.pause()
   }
 
-  /** @param answer A response that is given up for another. Returns whether the request goes to another upstream. */
-  #repeat(answer: ResponseHead | undefined): boolean {
-    if (!this.#repeatable()) return false
-    const group = this.#group!
-    const next = group.pick(this.#tried === undefined ? [this.#upstream!] : [...this.#tried, this.#upstream!])
-    // An answer that is bad is better than none: it is given up for an upstream that is fit.
-    if (typeof next === 'string' || (answer !== undefined && !next.healthy)) return false
-    if (!this.#mayResend()) return false
-    if (answer !== undefined) this.#connection?.discard(answer)
-    this.#connection = undefined
-    ;(this.#tried ??= []).push(this.#upstream!)
-    this.#upstream = next
-    next.acquire(this)
-    return true
+  resumeUpstream(): void {
+    this.#upstream!.resume()
   }
 
-  onConnection(connection: UpstreamConnection): void {
-    const head = this.#head!
-    const { recorder } = this.#context.options
-    this.#connection = connection
-    this.#upstreamStartMs = performance.now()
-    const span = recorder.childOf(this.#span!)
-    this.#upstreamSpan = span
-    const complete = this.#client.requestComplete
-    const held = this.#held
-    const text = requestHeadText({
-      head,
-      target: this.#target ?? head.target,
-      host: this.#rewriting?.host ?? head.authority,
-      rewriting: this.#turn === undefined ? this.#rewriting?.request : this.#turn.changes(this.#rewriting?.request),
-      rawHeaders: this.#request.rawHeaders,
-      section: this.#request.section,
-      bodyBytes: complete ? (held?.length ?? 0) : head.contentLength,
-      source: this.#source,
-      chain: this.#chain,
-      proto: this.#proto,
-      requestId: this.#requestId,
-      traceparent: recorder.formatTraceparent(span),
-      tracestate: span.traceState,
-      breached: this.#judgement!.breached === true,
-      person: this.#personFields(),
-      peer: this.#judgement!.peer,
-    })
-    const body = held === undefined || held.length === 0 ? undefined : held.bytes
-    const chunked = !complete && head.contentLength === undefined
-    const { upstreamTimeout, retries } = this.#judgement!.route!.service
-    const perTryMs = complete ? retries.perTryTimeout : undefined
-    this.#hurried = perTryMs !== undefined && this.#group!.members.length > (this.#tried?.length ?? 0) + 1 && this.#repeatable()
-    const timeoutMs = this.#hurried ? perTryMs! : upstreamTimeout
-    const sending = { method: head.method, complete, upgrade: head.upgrade, chunked, timeoutMs }
-    this.#upstream!.requests++
-    const room = connection.send(this, text, body, sending, this.#upstreamStartMs)
-    const { mirror } = this.#group!
-    if (mirror !== undefined && complete && !head.upgrade && !this.#mirrored && mirror.wants()) {
-      mirror.copy(head.method, `${text.slice(0, -2)}${MIRROR_FIELD}\r\n`, body)
-    }
-    this.#mirrored = true
-    if (complete) {
-      if (this.#group!.hedgeDelay !== undefined) this.#hedgeLater(text, body, { ...sending, timeoutMs: upstreamTimeout })
-      return
-    }
-    this.#streamed = true
-    this.#held = undefined
-    if (held === undefined) {
-      this.#continue()
-      this.#client.takeBody(this.#context.limits.requestMsMax)
-      return
-    }
-    this.#client.extendBody()
-    if (room) this.#client.resumeBody()
+  /** The client is slow: the upstream is to wait for it, unless what it says is kept for others too. */
+  holdUp(): void {
+    if (this.#upstreamPaused || this.#turn?.keeps === true) return
+    this.#upstreamPaused = true
+    this.pauseUpstream()
   }
 
-  #hedgeLater(text: string, body: Buffer | undefined, sending: Sending): void {
-    const delayMs = this.#group!.hedgeDelay!.ms
-    // A client that is kept on an upstream would leave it because of one slow answer.
-    if (delayMs === undefined || delayMs >= sending.timeoutMs || this.#wanted === this.#upstream) return
-    if (sending.upgrade || !HEDGED.has(sending.method)) return
-    this.#hedgeTimer = setTimeout(() => {
-      if (this.#over || this.#interim || this.#connection === undefined || this.#upstreamStatus !== undefined) return
-      const group = this.#group!
-      const next = group.pick(this.#tried === undefined ? [this.#upstream!] : [...this.#tried, this.#upstream!])
-      if (typeof next === 'string' || !next.healthy) return
-      if (!group.budget.take(performance.now())) {
-        group.counts.retriesRefused++
-        return
-      }
-      group.counts.hedges++
-      this.#hedge = new Hedge(this, next, text, body, sending)
-      this.#hedge.start()
-    }, delayMs)
+  letOn(): void {
+    if (!this.#upstreamPaused) return
+    this.#upstreamPaused = false
+    this.resumeUpstream()
   }
 
-  #endHedge(): void {
-    if (this.#hedgeTimer === undefined) return
-    clearTimeout(this.#hedgeTimer)
-    this.#hedgeTimer = undefined
-    this.#hedge?.end()
-    this.#hedge = undefined
-  }
+  // The response.
 
-  onHedgeHead(hedge: Hedge, head: ResponseHead): boolean {
-    this.#hedge = undefined
-    const group = this.#group!
-    if (group.outliers.isFailure(head.status)) {
-      group.outliers.failed(hedge.upstream, `answers ${head.status}`)
-      return false
-    }
-    const nowMs = performance.now()
-    group.counts.hedgesWon++
-    group.hedgeDelay?.observe(nowMs - this.#upstreamStartMs, nowMs)
-    this.#upstream!.late(nowMs - this.#upstreamStartMs, nowMs)
-    this.#connection?.abandon()
-    this.#adopt(hedge)
-    this.#begun(head, nowMs)
-    return true
-  }
-
-  onHedgeFailed({ upstream }: Hedge, why: string | undefined): void {
-    this.#hedge = undefined
-    if (why !== undefined) this.#group!.outliers.failed(upstream, why)
-  }
-
-  /** The second upstream's answer is the one that counts. */
-  #adopt(hedge: Hedge): void {
-    ;(this.#tried ??= []).push(this.#upstream!)
-    this.#upstreamStartMs = hedge.sentAtMs
-    this.#upstream = hedge.upstream
-    this.#connection = hedge.handTo(this)
-    this.#hurried = false
-    this.#hedge = undefined
-  }
-
-  onDrain(): void {
-    if (this.#streamed && this.#connection !== undefined) this.#client.resumeBody()
-  }
-
-  // From the upstream.
-
-  onInterim(head: ResponseHead): void {
+  onInterim(head: ResponseHead): boolean {
     // RFC 9110 section 15.2: passed on, but for what HTTP/1.0 does not know and what we have said ourselves.
-    if (this.#over || this.#answered || this.#request.httpVersion === '1.0' || (head.status === 100 && this.#continued)) return
-    this.#interim = true
-    this.#endHedge()
+    if (this.#over || this.answered || this.#request.httpVersion === '1.0' || (head.status === 100 && this.#continued))
+      return false
     this.#client.inform(head)
+    return true
   }
 
-  onHead(head: ResponseHead): void {
-    if (this.#over) return
-    const nowMs = performance.now()
-    this.#group!.hedgeDelay?.observe(nowMs - this.#upstreamStartMs, nowMs)
-    this.#begun(head, nowMs)
-  }
-
-  /** The response that counts has begun. */
-  #begun(head: ResponseHead, nowMs: number): void {
-    this.#endHedge()
-    this.#upstreamHeadMs = nowMs - this.#upstreamStartMs
-    this.#upstream!.answered(this.#upstreamHeadMs, nowMs)
-    const { service } = this.#judgement!.route!
-    if (head.status >= 500) {
-      const { outliers } = this.#group!
-      this.#failing = outliers.isFailure(head.status)
-      if (this.#failing) outliers.failed(this.#upstream!, `answers ${head.status}`)
-      if ((service.retries.statuses as readonly number[]).includes(head.status) && this.#repeat(head)) {
-        this.#failing = false
-        return
-      }
-    }
-    this.#upstreamStatus = head.status
+  onHead(head: ResponseHead, nowMs: number): void {
     if (this.#turn !== undefined && this.#isAnsweredInstead(head, nowMs)) return
-    if (!SAFE.has(this.#head!.method) && !this.#context.cache.isEmpty)
-      this.#context.cache.changed(this.#head!.authority, this.#head!.target, head)
-    if (this.#hurried) this.#connection?.limitSilence(service.upstreamTimeout)
+    const { cache } = this.#context
+    if (!SAFE.has(this.#head!.method) && !cache.isEmpty) cache.changed(this.#head!.authority, this.#head!.target, head)
     this.#tellLogin(head.status)
     this.#answerCounts(head)
     if (!this.#judgement!.responseWanted || this.#passes(head)) this.#sendHead(head)
@@ -852,24 +664,12 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
 
   /** Whether what is kept stands in for the upstream's answer. */
   #isAnsweredInstead(head: ResponseHead, nowMs: number): boolean {
-    const instead = this.#turn!.instead(this.#rewritten(head), nowMs, Date.now(), this.#upstreamHeadMs)
+    const upstream = this.#upstream!
+    const instead = this.#turn!.instead(this.#rewritten(head), nowMs, Date.now(), upstream.headMs)
     if (instead === undefined) return false
-    this.#connection?.discard(head)
-    this.#connection = undefined
-    if (!this.#failing) this.#group!.outliers.succeeded(this.#upstream!)
-    if (instead === 'again') {
-      this.#upstreamStatus = undefined
-      this.#tryUpstream(false)
-    } else this.#sendCached(instead)
-    return true
-  }
-
-  /** What is kept may do when the upstream fails. */
-  #sentStale(): boolean {
-    const answer = this.#over ? undefined : this.#turn?.inTrouble(performance.now())
-    if (answer === undefined) return false
-    this.#dropUpstream()
-    this.#sendCached(answer)
+    upstream.discard(head)
+    if (instead === 'again') upstream.again()
+    else this.#sendCached(instead)
     return true
   }
 
@@ -885,10 +685,15 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     if (!judged) return false
     const wanted = this.#judgement!.responseBytesWanted
     if (wanted > 0 && bodyBytes !== 0) {
-      this.#heldResponse = new HeldResponse(head, wanted)
+      this.#heldResponse = new HeldResponse(this, head, wanted)
       return false
     }
-    return this.#judgeResponse((judgement, environment) => guard.responseBody(judgement, EMPTY, false, environment))
+    return this.judgeResponseBody(EMPTY, false)
+  }
+
+  judgeResponseBody(body: Uint8Array, truncated: boolean): boolean {
+    const { guard } = this.#context.options
+    return this.#judgeResponse((judgement, environment) => guard.responseBody(judgement, body, truncated, environment))
   }
 
   /** Returns whether the response may still go on; what may not has been refused. */
@@ -906,84 +711,45 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     return outcome === 'allow'
   }
 
-  /** @param truncated More of the body follows, or may. */
-  #inspectHeld(held: HeldResponse, truncated: boolean): void {
-    if (held.judging) return
-    held.judging = true
-    held.stop()
-    const { coding, wanted } = held
-    const { bytes } = held.body
-    if (coding === undefined) {
-      this.#releaseHeld(held, bytes, truncated)
-      return
-    }
-    this.#connection?.pause()
-    decodedBody(coding, bytes, wanted + 1)
-      .then((text) => {
-        this.#releaseHeld(held, text.subarray(0, wanted), truncated || text.length > wanted)
-        if (this.#over) return
-        this.#connection?.resume()
-        this.onQuiet()
-      })
-      .catch((error: Error) => {
-        this.#context.log('warn', `request ${this.#requestId} failed: ${error.message}`)
-        this.#client.destroy()
-      })
+  onReleased(head: ResponseHead, body: HeldBody, trailers: readonly string[] | undefined): void {
+    this.#heldResponse = undefined
+    this.#sendHead(head)
+    if (body.length > 0) this.onBody(body.bytes)
+    if (trailers !== undefined) this.#sendEnd(trailers)
   }
 
-  #releaseHeld(held: HeldResponse, body: Uint8Array, truncated: boolean): void {
-    if (this.#over) return
-    const { guard } = this.#context.options
-    if (!this.#judgeResponse((judgement, environment) => guard.responseBody(judgement, body, truncated, environment))) return
-    this.#heldResponse = undefined
-    this.#sendHead(held.head)
-    if (held.body.length > 0) this.onBody(held.body.bytes)
-    if (held.trailers !== undefined) this.#sendEnd(held.trailers)
+  onInspectionFailure(error: Error): void {
+    this.#failed(error)
   }
 
   #sendHead(head: ResponseHead): void {
-    const { sticky } = this.#group!
-    const isNew = sticky !== undefined && this.#upstream !== this.#wanted
-    const cookie = isNew ? sticky.cookie(this.#upstream!, this.#proto === 'https') : undefined
+    const upstream = this.#upstream!
+    const cookie = upstream.stickyCookie(this.#proto === 'https')
     const standing = this.#ownFields(this.#renewed !== undefined && invitesKeeping(head.rawHeaders))
     let own = cookie === undefined ? standing : [...standing, 'set-cookie', cookie]
     const rewritten = this.#rewritten(head)
-    if (this.#turn !== undefined)
-      own = [...own, ...this.#turn.begins(rewritten, performance.now(), Date.now(), this.#upstreamHeadMs)]
+    if (this.#turn !== undefined) own = [...own, ...this.#turn.begins(rewritten, performance.now(), Date.now(), upstream.headMs)]
     const form = this.#compressing(rewritten)
-    if (form?.coding !== undefined && maybeSmall(rewritten) && this.#head!.method !== 'HEAD') {
-      this.#small = { head: rewritten, own, form, body: new HeldBody() }
-      return
-    }
-    this.#beginResponse(form === undefined ? rewritten : this.#compressed(rewritten, form), own)
+    if (form === undefined) this.beginResponse(rewritten, own)
+    else this.#beginCompressed(rewritten, own, form)
   }
 
-  #beginResponse(head: ResponseHead, own: readonly string[]): void {
+  #beginCompressed(head: ResponseHead, own: readonly string[], form: Compressing): void {
+    const isHead = this.#head!.method === 'HEAD'
+    if (form.coding === undefined) this.beginResponse(compressedHead(head, form), own)
+    else if (isHead) this.beginResponse({ ...compressedHead(head, form), bodyBytes: 0 }, own)
+    else if (head.bodyBytes === 0) this.beginResponse(compressedHead(head, { coding: undefined }), own)
+    else {
+      const { compressor, counters } = this.#context
+      this.#compressed = new CompressedDelivery(this, compressor, counters, head, own, form)
+      this.#compressed.start()
+    }
+  }
+
+  beginResponse(head: ResponseHead, own: readonly string[]): void {
     this.#sends(head.rawHeaders, own)
     this.#client.respond(head, this.#head!, own, this.#environment!.nowMs)
-    this.#answered = true
-  }
-
-  /** There is more of it, who knows how much and when. */
-  #streamSmall({ head, own, form, body }: SmallAnswer): void {
-    this.#small = undefined
-    this.#beginResponse(this.#compressed(head, form), own)
-    if (body.length === 0) return
-    if (this.#encoder === undefined) this.#send(body.bytes)
-    else this.#encode(body.bytes)
-  }
-
-  /** All of a small body is here. @param isTrailed Trailers follow, and need chunks before them. */
-  #sendSmall({ head, own, form, body }: SmallAnswer, isTrailed: boolean): void {
-    const { bytes } = body
-    const packed = this.#context.compressor.small(form.coding!, bytes)
-    if (packed === undefined) {
-      this.#beginResponse(compressedHead(head, { coding: undefined }), own)
-      if (bytes.length > 0) this.#send(bytes)
-      return
-    }
-    this.#beginResponse(compressedHead(head, form, isTrailed ? undefined : packed.length), own)
-    this.#send(packed)
+    this.answered = true
   }
 
   /** Undefined: it goes out as it is, whatever the client likes. */
@@ -991,42 +757,6 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     const { route, credential } = this.#judgement!
     const policy = route!.route?.compress ?? route!.service.compress
     return policy && compressing(head, this.#request.rawHeaders, credential !== undefined, policy, this.#ownCookies)
-  }
-
-  /** The head of the answer as the client gets it; its body is compressed from here on, where it says so. */
-  #compressed(head: ResponseHead, form: Compressing): ResponseHead {
-    const isBodyless = this.#head!.method === 'HEAD' || head.bodyBytes === 0
-    const { compressor } = this.#context
-    if (form.coding === undefined || (!isBodyless && !compressor.hasRoom)) return compressedHead(head, { coding: undefined })
-    if (!isBodyless) {
-      const isLive = valuesOf(head.rawHeaders, 'content-type').some((type) => type.toLowerCase().startsWith('text/event-stream'))
-      this.#encoder = compressor.encoder(form.coding, isLive, this)
-      return compressedHead(head, form)
-    }
-    return this.#head!.method === 'HEAD'
-      ? { ...compressedHead(head, form), bodyBytes: 0 }
-      : compressedHead(head, { coding: undefined })
-  }
-
-  onEncoded(bytes: Buffer): void {
-    this.#context.counters.compressedBytesOut += bytes.length
-    this.#send(bytes)
-    if (!this.#client.flush()) this.#encoder!.pause()
-  }
-
-  onEncoderDrain(): void {
-    if (!this.#upstreamPaused) return
-    this.#upstreamPaused = false
-    this.#connection?.resume()
-  }
-
-  onEncoderEnd(): void {
-    this.#client.end(keptTrailers(this.#trailers), this.#finish(this.#upstreamStatus!, undefined))
-  }
-
-  onEncoderFailure(message: string): void {
-    this.#context.log('warn', `request ${this.#requestId}: compressing failed: ${message}`)
-    this.#cutShort(this.#upstreamStatus!, 'compressing failed')
   }
 
   /** As the policy wants it changed. */
@@ -1037,77 +767,56 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
 
   onBody(bytes: Buffer): void {
     if (this.#over) return
-    const held = this.#heldResponse
-    if (held === undefined) {
-      this.#turn?.add(bytes)
-      const small = this.#small
-      if (small !== undefined && small.body.length + bytes.length > SMALL_BYTES_MAX) this.#streamSmall(small)
-      if (this.#small !== undefined) this.#small.body.add(bytes, this.#small.head.bodyBytes ?? Number.POSITIVE_INFINITY)
-      else if (this.#encoder === undefined) this.#send(bytes)
-      else this.#encode(bytes)
-    } else {
-      held.body.add(bytes, held.head.bodyBytes ?? Number.POSITIVE_INFINITY)
-      if (held.full) this.#inspectHeld(held, true)
+    if (this.#heldResponse !== undefined) {
+      this.#heldResponse.add(bytes)
+      return
     }
-  }
-
-  #encode(bytes: Buffer): void {
-    this.#context.counters.compressedBytesIn += bytes.length
-    if (this.#encoder!.write(bytes) || this.#upstreamPaused || this.#turn?.keeps === true) return
-    this.#upstreamPaused = true
-    this.#connection?.pause()
+    this.#turn?.add(bytes)
+    if (this.#compressed === undefined) this.send(bytes)
+    else this.#compressed.write(bytes)
   }
 
   onQuiet(): void {
-    const held = this.#heldResponse
-    if (held !== undefined) {
-      held.hurry(this.#context.limits.responseHoldMsMax, () => {
-        this.#inspectHeld(held, true)
-        if (held.coding === undefined) this.onQuiet()
-      })
+    if (this.#heldResponse !== undefined) {
+      this.#heldResponse.hurry(this.#context.limits.responseHoldMsMax)
       return
     }
-    if (this.#small !== undefined && this.#small.head.bodyBytes === undefined) this.#streamSmall(this.#small)
-    this.#encoder?.quiet()
+    this.#compressed?.quiet()
     // Also the head, when its body takes its time: server-sent events begin with nothing.
-    if (this.#over || this.#client.flush() || this.#upstreamPaused || this.#turn?.keeps === true) return
-    if (this.#encoder !== undefined) return
-    this.#upstreamPaused = true
-    this.#connection?.pause()
+    if (!this.#over && !this.#client.flush() && this.#compressed?.isStreamed !== true) this.holdUp()
   }
 
   onEnd(trailers: readonly string[]): void {
-    this.#connection = undefined
-    if (!this.#failing) this.#group!.outliers.succeeded(this.#upstream!)
     if (this.#over) return
-    const held = this.#heldResponse
-    if (held === undefined) this.#sendEnd(trailers)
-    else {
-      held.trailers = trailers
-      this.#inspectHeld(held, false)
-    }
+    if (this.#heldResponse === undefined) this.#sendEnd(trailers)
+    else this.#heldResponse.end(trailers)
   }
 
   #sendEnd(trailers: readonly string[]): void {
     this.#turn?.complete(performance.now())
-    if (this.#small !== undefined) this.#sendSmall(this.#small, trailers.length > 0)
-    if (this.#encoder !== undefined) {
-      this.#trailers = trailers
-      this.#encoder.end()
-      return
-    }
-    this.#client.end(keptTrailers(trailers), this.#finish(this.#upstreamStatus!, undefined))
+    if (this.#compressed === undefined) this.endResponse(trailers)
+    else this.#compressed.end(trailers)
+  }
+
+  send(bytes: Buffer): void {
+    this.#bytesOut += bytes.length
+    this.#client.send(bytes)
+  }
+
+  flush(): boolean {
+    return this.#client.flush()
+  }
+
+  endResponse(trailers: readonly string[]): void {
+    this.#client.end(keptTrailers(trailers), this.#finish(this.#upstream!.status!, undefined))
+  }
+
+  onCompressionFailure(message: string): void {
+    this.#context.log('warn', `request ${this.#requestId}: compressing failed: ${message}`)
+    this.#cutShort(this.#upstream!.status!, 'compressing failed')
   }
 
   onUpgrade(head: ResponseHead, upstream: Wire, rest: Buffer): void {
-    this.#connection = undefined
-    if (this.#over) {
-      upstream.destroy()
-      return
-    }
-    this.#upstreamStatus = head.status
-    this.#upstreamHeadMs = performance.now() - this.#upstreamStartMs
-    this.#group!.outliers.succeeded(this.#upstream!)
     const ends = { wire: upstream, rest, source: this.#source, standing: this.#lasting() }
     const [rewritten, own] = [this.#rewritten(head), this.#ownFields()]
     this.#sends(rewritten.rawHeaders, own)
@@ -1115,45 +824,29 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     this.#finish(101, undefined)
   }
 
-  onFailure(error: AnyProxyError): void {
-    this.#connection = undefined
-    if (this.#over) return
-    const stale = error instanceof UpstreamBroken && error.stale && !this.#retriedStale
-    const hedged = this.#hedge?.connection !== undefined
-    if (stale && !hedged && !this.#streamed && IDEMPOTENT.has(this.#head!.method)) {
-      this.#retriedStale = true
-      this.#endHedge()
-      if (this.#mayResend()) {
-        this.#tryUpstream(true)
-        return
-      }
-    } else if (this.#goesOn(error)) return
-    this.#context.counters.upstreamErrors++
-    this.#context.log('warn', `upstream ${this.#upstream!.url}: request ${this.#requestId}: ${error.message}`)
-    if (!this.#answered && this.#sentStale()) return
-    if (this.#answered) {
-      this.#cutShort(this.#upstreamStatus!, error.code)
-    } else this.#refuse(error.code === 'PROXY_UPSTREAM_TIMEOUT' ? 504 : 502, error.code)
+  /** What we add to a response of the upstream's. @param isForMany Others may get it too: no place for a session. */
+  #ownFields(isForMany = false): readonly string[] {
+    const id =
+      this.#renewed === undefined || isForMany
+        ? ['x-request-id', this.#requestId]
+        : ['x-request-id', this.#requestId, 'set-cookie', this.#renewed]
+    const { ownFields } = this.#client.listener
+    return ownFields.length === 0 && !this.#context.options.explainHeader ? id : [...id, ...ownFields, ...this.#explanation()]
   }
 
-  onReclaimed(): void {
-    this.#cutShort(this.#upstreamStatus ?? 499, 'the client reads too slowly, and others wait for the upstream')
+  #explanation(): readonly string[] {
+    const decision = this.#judgement?.decision
+    if (!this.#context.options.explainHeader || decision === undefined) return []
+    const ids = [...new Set(decision.matches.map((match) => match.ruleId))].join(',')
+    return ['x-ringwall-decision', decision.outcome, 'x-ringwall-rules', ids]
   }
 
-  /** The upstream has failed. Returns whether another answers in its place. */
-  #goesOn(error: AnyProxyError): boolean {
-    if (!this.#failing) this.#group!.outliers.failed(this.#upstream!, error.message)
-    if (this.#upstreamStatus !== undefined) return false
-    const hedge = this.#hedge
-    if (hedge?.connection !== undefined) {
-      this.#adopt(hedge)
-      return true
-    }
-    this.#endHedge()
-    return (error instanceof UpstreamBroken || this.#hurried) && this.#repeat(undefined)
+  /** Kept for whoever asks what was answered, if anybody does. */
+  #sends(fields: readonly string[], more: readonly string[] = NO_FIELDS): void {
+    if (this.#context.options.recorder.finished !== undefined) this.#responseFields = [fields, more]
   }
 
-  // To the client.
+  // Answers of our own.
 
   /** To an ACME server that verifies this name just now (RFC 8555 section 8.3). */
   #showProof(head: RequestHead, text: string): void {
@@ -1166,7 +859,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       'cache-control',
       'no-store',
     ]
-    this.#answered = true
+    this.answered = true
     this.#sends(fields)
     const own = { status: 200, fields, body: head.method === 'HEAD' ? '' : text, continued: false }
     this.#client.refuse(own, head, () => this.#finish(200, undefined))
@@ -1182,7 +875,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   #refuse(status: number, error: string | undefined, retryAfterS?: number, location?: string): void {
     if (this.#over) return
     this.#judging = false
-    this.#dropUpstream()
+    this.#upstream?.drop()
     const head = this.#head
     if (status === 401 && this.#judgement?.loginWanted === true && head !== undefined && location === undefined) {
       const page = loginLocation(head.method, head.target, this.#request.rawHeaders)
@@ -1198,10 +891,10 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
         retryAfterS,
         budget: this.#judgement?.decision?.budget,
         location,
-        code: codeOf(this.#judgement?.decision),
+        code: refusalCode(this.#judgement?.decision),
       })
     const fields = [...headers, ...this.#client.listener.ownFields, ...this.#explanation()]
-    this.#answered = true
+    this.answered = true
     this.#sends(fields)
     const own = { status, fields, body: this.#request.method === 'HEAD' ? '' : body, continued: this.#continued }
     this.#client.refuse(own, head, () => this.#finish(status, error))
@@ -1226,14 +919,6 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     })
   }
 
-  /** Part of the response is out: only cutting the connection tells the client that it is not whole. */
-  #cutShort(status: number, error: string): void {
-    if (this.#over) return
-    this.#dropUpstream()
-    this.#finish(status, error)
-    this.#client.destroy()
-  }
-
   #refuseMalformed(status: number, why: string): void {
     this.#context.counters.malformed++
     this.#judgement = this.#ownJudgement('deny', status, `malformed: ${why}`)
@@ -1241,100 +926,67 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   }
 
   #ownJudgement(outcome: 'allow' | 'deny', status: number, reason: string): Judgement {
-    const decision = this.#ownDecision(outcome, status, 'none', reason)
-    return {
-      route: this.#judgement?.route,
-      decision,
-      bodyBytesWanted: 0,
-      login: undefined,
-      api: undefined,
-      responseWanted: false,
-      responseBytesWanted: 0,
-    }
+    return ownJudgement(this.#judgement?.route, ownDecision(this.#environment, outcome, status, reason))
   }
 
-  /** What we add to a response of the upstream's. @param isForMany Others may get it too: no place for a session. */
-  #ownFields(isForMany = false): readonly string[] {
-    const id =
-      this.#renewed === undefined || isForMany
-        ? ['x-request-id', this.#requestId]
-        : ['x-request-id', this.#requestId, 'set-cookie', this.#renewed]
-    const { ownFields } = this.#client.listener
-    return ownFields.length === 0 && !this.#context.options.explainHeader ? id : [...id, ...ownFields, ...this.#explanation()]
+  // Ended before it is done.
+
+  /** The body is not HTTP. */
+  onRequestBroken(status: number, why: string): void {
+    this.#context.counters.malformed++
+    this.#judgement = this.#ownJudgement('deny', status, `malformed: ${why}`)
+    if (this.answered) this.#cutShort(status, `malformed: ${why}`)
+    else this.#refuse(status, undefined)
   }
 
-  #explanation(): readonly string[] {
-    const decision = this.#judgement?.decision
-    if (!this.#context.options.explainHeader || decision === undefined) return []
-    const ids = [...new Set(decision.matches.map((match) => match.ruleId))].join(',')
-    return ['x-ringwall-decision', decision.outcome, 'x-ringwall-rules', ids]
+  onRequestLate(): void {
+    if (this.answered) this.#cutShort(this.#upstream?.status ?? 408, 'the body did not arrive in time')
+    else this.#refuse(408, 'the body did not arrive in time')
   }
 
-  // The rest.
-
-  #dropUpstream(): void {
-    this.#endHedge()
-    const connection = this.#connection
-    this.#connection = undefined
-    connection?.abandon()
+  onClientDrain(): void {
+    this.#compressed?.resume()
+    if (this.#cached !== undefined) this.#sendCachedRest(this.#cached)
+    else if (this.#compressed?.isStreamed !== true) this.letOn()
   }
 
-  #settleSource(head: RequestHead, trusted: (address: string) => boolean): void {
-    const peer = this.#client.address
-    const { address, chain } = sourceOf(peer, head.forwardedFor, trusted)
-    this.#source = address
-    this.#chain = chain === undefined ? address : `${chain}, ${peer}`
-    if (address === peer) return
-    // Connections are cut by their own address; requests that a proxy forwards, by what it says.
-    this.#context.sources.add(address, this)
-    if (head.forwardedProto === 'https' || head.forwardedProto === 'http') this.#proto = head.forwardedProto
+  onClientGone(): void {
+    if (this.#over) return
+    this.#context.counters.clientAborts++
+    this.#upstream?.drop()
+    this.#finish(499, 'client closed the connection')
   }
 
-  #beginTrace(head: RequestHead): void {
-    const { recorder } = this.#context.options
-    const parent = recorder.parseTraceparent(head.traceparent, head.tracestate)
-    this.#parentSpanId = parent?.spanId
-    this.#span = parent === undefined ? recorder.newTrace() : recorder.childOf(parent)
+  /** What allowed it does so no more. */
+  end(decision: Decision): void {
+    if (this.#over) return
+    const before = this.#judgement!
+    if (before.responseWanted) this.#context.options.guard.end(before)
+    this.#judgement = ownJudgement(before.route, decision)
+    if (this.answered) this.#cutShort(decision.status, 'cut')
+    else this.#refuse(decision.status, undefined)
   }
 
-  #guardRequest(head: RequestHead): GuardRequest {
-    const { bounds } = this.#context.shedding
-    return new JudgedRequest(this.#request, head, this.#source, this.#requestId, this.#client, bounds, this.#proto === 'https')
+  /** The source has been denied: whatever this is, it ends now. */
+  cut(): void {
+    this.#client.destroy()
   }
 
-  #reported(): ReportedRequest {
-    const { method, rawHeaders } = this.#request
-    const target = this.#head!.target
-    return { id: this.#requestId, method, target, source: this.#source, ja4: this.#client.ja4, rawHeaders }
+  /** Part of the response is out: only cutting the connection tells the client that it is not whole. */
+  #cutShort(status: number, error: string): void {
+    if (this.#over) return
+    this.#upstream?.drop()
+    this.#finish(status, error)
+    this.#client.destroy()
   }
 
-  #tellLogin(status: number): void {
-    if (this.#judgement!.login !== undefined) reportLogin(this.#context, this.#judgement!, this.#reported(), status)
+  /** By a fault of ours. */
+  #failed(error: Error): void {
+    this.#context.log('warn', `request ${this.#requestId} failed: ${error.message}`)
+    this.#client.destroy()
   }
 
-  #tellEnd(status: number): void {
-    const [judgement, environment] = [this.#judgement, this.#environment]
-    if (judgement === undefined) return
-    if (judgement.api !== undefined) reportApi(this.#context, judgement, this.#reported(), status)
-    if (environment === undefined || this.#context.options.ended?.wants() !== true) return
-    reportEnded(this.#context, judgement, this.#reported(), status, this.#bytesOut, environment.view.policy)
-  }
-
-  #ownDecision(outcome: 'allow' | 'deny', status: number, check: Decision['check'], reason: string): Decision {
-    const environment = this.#environment
-    const height = environment?.view.height ?? 0
-    const viewAgeMs = environment?.certifiedAtMs === undefined ? 0 : Math.max(0, environment.nowMs - environment.certifiedAtMs)
-    const rest = {
-      rule: undefined,
-      stale: false,
-      provisional: false,
-      retryAfterS: undefined,
-      matches: [],
-      wafScore: 0,
-      shadowOutcome: outcome,
-    }
-    return { outcome, status, check, reason, height, viewAgeMs, ...rest }
-  }
+  // Counted, reported, recorded.
 
   /** Counts and records the request, once. Returns the time, monotonic milliseconds. */
   #finish(status: number, error: string | undefined): number {
@@ -1344,7 +996,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     this.#heldResponse?.stop()
     clearTimeout(this.#turnTimer)
     this.#turn?.stop(endMs)
-    this.#encoder?.destroy()
+    this.#compressed?.destroy()
     if (this.#judgement?.responseWanted === true) this.#context.options.guard.end(this.#judgement)
     this.#tellCost(endMs)
     if (this.#lent !== undefined) this.#context.options.guard.release(this.#lent)
@@ -1352,12 +1004,13 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     counters.activeRequests--
     standing.delete(this)
     if (this.#source !== this.#client.address) sources.delete(this.#source, this)
-    const decision = this.#judgement?.decision ?? this.#ownDecision('deny', status, 'none', 'never judged')
+    const decision = this.#judgement?.decision ?? ownDecision(this.#environment, 'deny', status, 'never judged')
     if (decision.outcome === 'allow') counters.allowed++
     else if (decision.outcome === 'throttle') counters.throttled++
     else if (decision.outcome === 'challenge') counters.challenged++
     else counters.denied++
     const route = this.#judgement?.route
+    const upstream = this.#upstream
     options.recorder.observeRequest({
       outcome: decision.outcome,
       check: decision.check,
@@ -1365,7 +1018,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       service: route?.service.name,
       guardUs: this.#guardMs * 1_000,
       totalUs: (endMs - this.startMs) * 1_000,
-      upstreamUs: this.#upstreamStatus === undefined ? undefined : this.#upstreamHeadMs * 1_000,
+      upstreamUs: upstream?.status === undefined ? undefined : upstream.headMs * 1_000,
     })
     this.#tellEnd(status)
     options.recorder.finished?.(this.#requestId, status, this.#responseFields?.flat() ?? NO_FIELDS)
@@ -1387,11 +1040,29 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     this.#context.options.guard.sent(this.#judgement!, cost, this.#environment!.nowMs + ms)
   }
 
+  #reported(): ReportedRequest {
+    const { method, rawHeaders } = this.#request
+    const target = this.#head!.target
+    return { id: this.#requestId, method, target, source: this.#source, ja4: this.#client.ja4, rawHeaders }
+  }
+
+  #tellLogin(status: number): void {
+    if (this.#judgement!.login !== undefined) reportLogin(this.#context, this.#judgement!, this.#reported(), status)
+  }
+
+  #tellEnd(status: number): void {
+    const [judgement, environment] = [this.#judgement, this.#environment]
+    if (judgement === undefined) return
+    if (judgement.api !== undefined) reportApi(this.#context, judgement, this.#reported(), status)
+    if (environment === undefined || this.#context.options.ended?.wants() !== true) return
+    const tookMs = performance.now() - this.startMs
+    reportEnded(this.#context, judgement, this.#reported(), status, this.#bytesOut, tookMs, environment.view.policy)
+  }
+
   /** Nothing of it holds the request's text. */
   #observed(decision: Decision, status: number, endMs: number, error: string | undefined): Observed {
     const { options } = this.#context
     const route = this.#judgement?.route
-    const upstream = this.#upstream
     return {
       requestId: this.#requestId,
       node: options.node,
@@ -1414,16 +1085,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       guardStartMs: this.#guardStartMs === 0 ? this.startMs : this.#guardStartMs,
       guardMs: this.#guardMs,
       endMs,
-      upstream:
-        upstream === undefined || this.#upstreamSpan === undefined
-          ? undefined
-          : {
-              spanId: this.#upstreamSpan.spanId,
-              host: upstream.host,
-              port: upstream.port,
-              startMs: this.#upstreamStartMs,
-              status: this.#upstreamStatus,
-            },
+      upstream: this.#upstream?.observed,
       error,
     }
   }
@@ -1448,25 +1110,6 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
 }
 
 const PASS_ONLY: readonly string[] = [PASS_COOKIE]
-
-interface SmallAnswer {
-  readonly head: ResponseHead
-  readonly own: readonly string[]
-  readonly form: Compressing
-  readonly body: HeldBody
-}
-
-function maybeSmall({ bodyBytes }: ResponseHead): boolean {
-  return bodyBytes === undefined || (bodyBytes > 0 && bodyBytes <= SMALL_BYTES_MAX)
-}
-
-/** What a client may know of why: the ring's own state, and what its user is to mend. */
-function codeOf(decision: Decision | undefined): string | undefined {
-  if (decision?.check === 'staleness') return 'view-stale'
-  if (decision?.outcome !== 'deny') return undefined
-  if (decision.rule === 'people:login') return 'login-required'
-  return decision.rule === 'password:breached' ? 'password-breached' : undefined
-}
 
 /** Is there something that may change while it is under way? Another policy may ask for more of any service. */
 function isReviewed({ route }: Judgement): boolean {

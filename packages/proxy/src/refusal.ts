@@ -1,5 +1,5 @@
 /** What a client sees when we answer ourselves: the status and the request id, nothing of the rule that refused it. */
-import type { Budget } from '@ringwall/guard'
+import type { Budget, Decision } from '@ringwall/guard'
 import { httpDate } from './forward-head.ts'
 import { nodeHttp } from './node-http.ts'
 
@@ -54,6 +54,14 @@ export function refusal(
   }
   if (status === 401 && options.code !== 'login-required') headers.push('www-authenticate', CHALLENGE)
   return { headers, body }
+}
+
+/** What a client may know of why: the ring's own state, and what its user is to mend. */
+export function refusalCode(decision: Decision | undefined): string | undefined {
+  if (decision?.check === 'staleness') return 'view-stale'
+  if (decision?.outcome !== 'deny') return undefined
+  if (decision.rule === 'people:login') return 'login-required'
+  return decision.rule === 'password:breached' ? 'password-breached' : undefined
 }
 
 /** The whole response as text; closes the connection. @param code As for `refusal`. */

@@ -49,19 +49,20 @@ export function reportApi({ options, log }: Context, { api, route }: Judgement, 
   }
 }
 
-/** @param bytes Of the answer's body. */
+/** @param bytes Of the answer's body. @param tookMs Until its end. */
 export function reportEnded(
   { options: { ended }, log }: Context,
   judgement: Judgement,
   { id, method, target, source, ja4, rawHeaders }: ReportedRequest,
   status: number,
   bytes: number,
+  tookMs: number,
   policy: Policy,
 ): void {
   if (ended === undefined) return
   try {
     const path = withoutQuery(target)
-    const told = { atMs: Date.now(), method, path, status, bytes, source, fingerprint: ja4, rawHeaders }
+    const told = { atMs: Date.now(), method, path, status, bytes, source, fingerprint: ja4, tookMs, rawHeaders }
     const request = endedRequest(judgement, told, policy)
     if (request !== undefined) ended.take(request)
   } catch (error) {

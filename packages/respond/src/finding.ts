@@ -11,6 +11,7 @@ export const SUBJECT_KINDS = [
   'account',
   'session',
   'path',
+  'route',
   'service',
   'identity',
   'node',

@@ -243,6 +243,7 @@ export {
   type SourceSetPolicy,
   type UpstreamPolicy,
 } from './policy.ts'
+export { type AnomalyPolicy, anomaliesOf } from './policy-anomalies.ts'
 export { type Caller, type CallerRefusal, Callers, callerRefusal } from './policy-callers.ts'
 export {
   type CompiledPolicy,
@@ -252,7 +253,7 @@ export {
   type RuleCompiler,
 } from './policy-compile.ts'
 export type { CachePolicy, CompressionPolicy } from './policy-delivery.ts'
-export { type DetectionRulePolicy, detectionRulesOf, STANDARD_DETECTION } from './policy-detection.ts'
+export { type DetectionRulePolicy, detectionRulesOf, STANDARD_DETECTION, wantsSignals } from './policy-detection.ts'
 export type { DevicesPolicy } from './policy-devices.ts'
 export { diffPolicies, type PolicyChange } from './policy-diff.ts'
 export {
@@ -284,7 +285,13 @@ export {
   type PlaybookStep,
   type PlayInput,
 } from './policy-playbooks.ts'
-export { type OpenIdProviderPolicy, type ProviderPolicy, type SamlProviderPolicy, vaultSecretOf } from './policy-providers.ts'
+export {
+  hasSecret,
+  type OpenIdProviderPolicy,
+  type ProviderPolicy,
+  type SamlProviderPolicy,
+  vaultSecretOf,
+} from './policy-providers.ts'
 export type { SamlParty, SamlPolicy } from './policy-saml.ts'
 export { type PolicyText, policyText, type ReadPolicyFile } from './policy-text.ts'
 export { Duration, parseDuration, Rate } from './policy-values.ts'

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Policy } from './policy.ts'
-import { detectionRulesOf, STANDARD_DETECTION } from './policy-detection.ts'
+import { anomaliesOf } from './policy-anomalies.ts'
+import { detectionRulesOf, STANDARD_DETECTION, wantsSignals } from './policy-detection.ts'
 import { parsePolicyDocument } from './policy-document.ts'
 
 const BASE = `version: 1
@@ -98,5 +99,24 @@ test('refused, with its place: a window of seconds, one of months, and limits th
   ] as const) {
     const document = parsePolicyDocument(rule('by: [source]').replace(from, to))
     assert.ok(!document.ok, to)
+  }
+})
+
+test('anomalies: off unless they are asked for, then observed after a day; what nobody can mean is said with its place', () => {
+  assert.equal(anomaliesOf(policy(BASE)), undefined)
+  assert.equal(wantsSignals(policy(BASE)), false)
+  const asked = policy(`${BASE}detectors: { anomalies: {} }\n`)
+  assert.deepEqual(anomaliesOf(asked), { mode: 'observe', deviations: 6, learn: 86_400_000, perHour: 6 })
+  assert.equal(wantsSignals(asked), true)
+  assert.equal(anomaliesOf(policy(`${BASE}detectors: { anomalies: { mode: off } }\n`)), undefined)
+  for (const [settings, where] of [
+    ['{ mode: enforce }', '/detectors/anomalies/mode'],
+    ['{ deviations: 2 }', '/detectors/anomalies/deviations'],
+    ['{ learn: 10m }', '/detectors/anomalies/learn'],
+    ['{ perHour: 0 }', '/detectors/anomalies/perHour'],
+  ] as const) {
+    const document = parsePolicyDocument(`${BASE}detectors: { anomalies: ${settings} }\n`)
+    assert.ok(!document.ok)
+    assert.ok(JSON.stringify(document).includes(where), JSON.stringify(document))
   }
 })

@@ -4,6 +4,7 @@
  */
 import { z } from 'zod'
 import { didYouMean } from './did-you-mean.ts'
+import { AnomalySettings, anomaliesOf } from './policy-anomalies.ts'
 import type { PolicyFault } from './policy-faults.ts'
 import { InsiderSettings } from './policy-insider.ts'
 import { ModelSettings } from './policy-model.ts'
@@ -119,6 +120,7 @@ export const detectionKeys = {
     .meta({ description: 'Where sessions are to be seen, besides tokens. Only a keyed hash of it is counted.' }),
   insider: InsiderSettings,
   model: ModelSettings.optional().meta({ description: 'Learns from requests, and judges what rules let pass.' }),
+  anomalies: AnomalySettings.optional().meta({ description: 'Learns what is usual, and says what is not.' }),
   rules: z
     .array(Rule)
     .max(RULES_MAX)
@@ -318,6 +320,11 @@ export function detectionRulesOf({ detectors: { standard, rules } }: DetectionPo
             standard === 'enforce' && namesSources(rule) && !WATCHED.has(rule.name) ? ('enforce' as const) : ('observe' as const),
         }))
   return [...given, ...rules.filter(({ mode }) => mode !== 'off')]
+}
+
+/** Whether anybody looks at requests when they have ended. */
+export function wantsSignals(policy: DetectionPolicy & Parameters<typeof anomaliesOf>[0]): boolean {
+  return detectionRulesOf(policy).length > 0 || anomaliesOf(policy) !== undefined
 }
 
 /** Whether there is somebody to deny. */

@@ -2,6 +2,7 @@
 import { formatPrefix, parseAddress, parsePrefix, parsePrefixLoosely } from './address.ts'
 import { didYouMean } from './did-you-mean.ts'
 import { type LimitPolicy, PASS_MS_MAX, PASS_MS_MIN, type Policy, type RoutePolicy, type ServicePolicy } from './policy.ts'
+import { anomalyFaults } from './policy-anomalies.ts'
 import { compiledApi } from './policy-api.ts'
 import { cacheFaults } from './policy-delivery.ts'
 import { detectionFaults } from './policy-detection.ts'
@@ -44,7 +45,7 @@ export function policyFaults(policy: Policy): PolicyFault[] {
     const message = `expected 1h to 90d, found ${slowWindow / 1_000} s`
     faults.push({ path: ['detectors', 'slowLogins', 'window'], message, hint: 'the default is 3d' })
   }
-  faults.push(...detectionFaults(policy))
+  faults.push(...detectionFaults(policy), ...anomalyFaults(policy))
   faults.push(...playbookFaults(policy.playbooks))
   for (const [list, kind] of [
     ['bouncers', 'bouncer'],
