@@ -1,7 +1,7 @@
 /**
  * `npm run bench:edge`: what a node that only takes traffic costs, as a small device would be: one joins a ring of four as a device and is left alone; it is
  * started again, as after a power cut, and left alone; then it is asked with rules on, and holds idle connections. Memory by part each time.
- * `--seconds` of looking, `--every` seconds between attestations, `--requests`, `--connections`. Limits, while it idles: 150 MB of resident memory, 2 % of a core.
+ * `--seconds` of looking, `--every` seconds between attestations, `--requests`, `--connections`. Limits: 150 MB of resident memory, and 2 % of a core while it idles.
  */
 import { spawn } from 'node:child_process'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -179,11 +179,25 @@ try {
   await ended
   const pid = await start()
   await idle('idle after another start', pid)
+  const cpuMs = cpuMsOf(pid)
+  let most = partsOf(pid)
+  const watch = setInterval(() => {
+    const now = partsOf(pid)
+    if (now.resident > most.resident) most = now
+  }, 250)
   const refused = await load(base + 1)
-  row(`after ${requests} requests`, partsOf(pid))
-  process.stdout.write(`  rules refused ${refused} of them\n`)
+  clearInterval(watch)
+  const each = (cpuMsOf(pid) - cpuMs) / requests
+  row(`during ${requests} requests, at most`, most)
+  const bounded = (what: string): void => {
+    const parts = partsOf(pid)
+    row(what, parts)
+    process.stdout.write(`  memory ${verdict(parts.resident <= LIMITS.bytes)} ${megabytes(LIMITS.bytes)} MB\n`)
+  }
+  bounded('after them')
+  process.stdout.write(`  ${each.toFixed(2)} ms of CPU each; rules refused ${refused} of them\n`)
   const sockets = await connected(base + 1)
-  row(`with ${sockets.filter(({ destroyed }) => !destroyed).length} open connections`, partsOf(pid))
+  bounded(`with ${sockets.filter(({ destroyed }) => !destroyed).length} open connections`)
   for (const socket of sockets) socket.destroy()
 } finally {
   child?.kill('SIGKILL')

@@ -34,7 +34,7 @@ import { ask, CLI, eventually, freePorts, NODE_FLAGS } from './local-ring.ts'
 
 const { kills } = readOptions({ kills: whole(4, 0, 20) })
 const ROOT = resolve(import.meta.dirname, '..')
-const UPDATE_MS_MAX = 400_000
+const UPDATE_MS_MAX = 900_000
 const say = (line: string): void => void process.stdout.write(`${new Date().toISOString().slice(11, 19)} ${line}\n`)
 
 const work = mkdtempSync(join(tmpdir(), 'ringwall-updates-'))

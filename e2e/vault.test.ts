@@ -120,6 +120,9 @@ test('07 every opening is on the record of at least three nodes, and nothing on 
   for (const openings of heard) for (const { request } of openings) requests.set(request, (requests.get(request) ?? 0) + 1)
   // What two nodes recorded came to nothing: a third one had not heard of the secret yet.
   assert.ok([...requests.values()].filter((count) => count >= 3).length >= 10, JSON.stringify([...requests.values()]))
+  // Who opened what is learned where it is recorded.
+  const metrics = await Promise.all([1, 2, 3, 4].map(async (node) => (await fetch(`${ring.adminUrl(node)}/metrics`)).text()))
+  assert.ok(metrics.filter((text) => /^ringwall_insider_identities\{sort="secrets"\} [1-9]/m.test(text)).length >= 2)
   const files = readdirSync(ring.data, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
   assert.ok(files.length > 20)
   for (const file of files) {

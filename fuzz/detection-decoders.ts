@@ -11,7 +11,7 @@ import { decodeRuleSummary, encodeRuleSummary } from '../packages/detect/src/rul
 import { decodeSourceSummary, encodeSourceSummary } from '../packages/detect/src/source-summary.ts'
 import { DnsUpdateError, signatureOf, signMessage, updateMessage } from '../packages/node/src/acme/dns-update.ts'
 import { Assignments } from '../packages/respond/src/assignments.ts'
-import type { Decoder } from './decoders.ts'
+import type { Decoder } from './decoder.ts'
 import { must } from './must.ts'
 
 const isSummaryMalformed = (error: unknown): boolean => error instanceof SummaryMalformed

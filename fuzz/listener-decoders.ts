@@ -4,7 +4,7 @@ import { HELLO_BYTES_MAX, readClientHello } from '../packages/proxy/src/client-h
 import { encodeField, encodeStatus, HpackDecoder } from '../packages/proxy/src/hpack.ts'
 import { readPreamble } from '../packages/proxy/src/proxy-protocol.ts'
 import { extension, helloBytes, records, uint16s, vector } from '../packages/proxy/src/test-hello.ts'
-import type { Decoder } from './decoders.ts'
+import type { Decoder } from './decoder.ts'
 import { must } from './must.ts'
 
 const never = (): boolean => false

@@ -1,5 +1,5 @@
 /** Runs decoders on made inputs, and says what they did that they must not. */
-import type { Decoder } from './decoders.ts'
+import type { Decoder } from './decoder.ts'
 import { inputOf } from './mutator.ts'
 
 /** CPU that one input may cost, beside what the decoder says that its size may cost. */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { DECODERS, type Decoder } from './decoders.ts'
+import type { Decoder } from './decoder.ts'
+import { DECODERS } from './decoders.ts'
 import { inputOf } from './mutator.ts'
 import { runDecoder } from './run.ts'
 

@@ -1,6 +1,6 @@
 /** Writes the client's types from the admin API's OpenAPI document. A test checks that the written file is current. */
 import { openapi, paths } from '../packages/node/src/api/openapi.ts'
-import type { Schema } from '../packages/node/src/api/schemas.ts'
+import type { Schema } from '../packages/node/src/api/shapes.ts'
 
 /** The TypeScript type of a schema. @throws For a keyword outside the part that the document uses. */
 export function typeOf(schema: Schema): string {

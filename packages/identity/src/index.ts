@@ -68,6 +68,7 @@ export {
 } from './people/person-check.ts'
 export {
   type AssertionRequest,
+  type ClientRequest,
   type LoginOccasion,
   type LoginProof,
   loginChallenge,

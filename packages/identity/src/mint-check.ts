@@ -355,6 +355,11 @@ export function signalHeader(kid: string): string {
   return encoded({ alg: 'EdDSA', kid, typ: 'secevent+jwt' })
 }
 
+/** Of what shows the ring to be a client (draft-ietf-oauth-rfc7523bis section 5): likewise. */
+export function clientHeader(kid: string): string {
+  return encoded({ alg: 'EdDSA', kid, typ: 'client-authentication+jwt' })
+}
+
 /** Header and claims of a token as they are signed (RFC 7515 section 5.1). */
 function tokenToSign({ ring, atMs, want }: MintRequest, { key }: Authority, signed: Uint8Array): Uint8Array {
   if (want.type !== 'token') throw new Error('bug: no token is wanted')

@@ -721,7 +721,9 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         onLogin: (attempt) => loggedIn(attempt),
         ended: {
           wants: () => detection.isOn || insiders?.watchesRequests === true,
-          take: (request) => signalled(signalOf(request, ring)),
+          take: (request) => {
+            if (request.subject !== undefined || detection.isOn) signalled(signalOf(request, ring))
+          },
         },
         meter: sourceMeter((reading) => floods.observe(reading, performance.now())),
         challenges,

@@ -106,8 +106,9 @@ let logins: LoginEvent[] = []
 let floods: FloodReading[] = []
 let signals: Signal[] = []
 let signalsLost = 0
-const isDetecting = (): boolean => wantsSignals(view.policy) || watchesRequests(view)
-let detecting = isDetecting()
+/** Which requests the node is told of: all, those that came with a token, or none. */
+const wanted = (): 'all' | 'tokens' | 'none' => (wantsSignals(view.policy) ? 'all' : watchesRequests(view) ? 'tokens' : 'none')
+let detecting = wanted()
 let api: ApiEvent[] = []
 let kept: KeptRequest[] = []
 let seen: { readonly sighting: NonNullable<ReturnType<RuleSightings['of']>>; readonly atMs: number }[] = []
@@ -184,8 +185,9 @@ const proxy = createProxy({
     if (isWanted && logins.length < EVENTS_WAITING_MAX) logins.push(attempt)
   },
   ended: {
-    wants: () => detecting,
+    wants: () => detecting !== 'none',
     take: (request) => {
+      if (detecting === 'tokens' && request.subject === undefined) return
       if (signals.length < SIGNALS_WAITING_MAX) signals.push(signalOf(request, ring))
       else signalsLost += 1
     },
@@ -263,7 +265,7 @@ function receive(message: ToWorker): void {
       view = viewOf(message.view, certified, view)
       certifiedAtMs = message.view.certifiedAtMs
       if (view.policyVersion !== before.policyVersion || !sameKeys(view, before)) tokens = tokensOf(view, replays)
-      detecting = isDetecting()
+      detecting = wanted()
       break
     }
     case 'denials':

@@ -285,7 +285,13 @@ export {
   type PlaybookStep,
   type PlayInput,
 } from './policy-playbooks.ts'
-export { type OpenIdProviderPolicy, type ProviderPolicy, type SamlProviderPolicy, vaultSecretOf } from './policy-providers.ts'
+export {
+  hasSecret,
+  type OpenIdProviderPolicy,
+  type ProviderPolicy,
+  type SamlProviderPolicy,
+  vaultSecretOf,
+} from './policy-providers.ts'
 export type { SamlParty, SamlPolicy } from './policy-saml.ts'
 export { type PolicyText, policyText, type ReadPolicyFile } from './policy-text.ts'
 export { Duration, parseDuration, Rate } from './policy-values.ts'

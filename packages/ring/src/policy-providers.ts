@@ -51,7 +51,10 @@ const OpenIdOutside = z.strictObject({
   clientId: z.string().regex(/^[\x21-\x7e]{1,256}$/, 'expected 1 to 256 printable characters without blanks'),
   authentication: z
     .strictObject({
-      method: z.enum(['none', 'client_secret_basic', 'client_secret_post']).default('client_secret_basic'),
+      method: z
+        .enum(['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt'])
+        .default('client_secret_basic')
+        .meta({ description: 'private_key_jwt: the ring signs with its key, which the provider takes from its JWKS.' }),
       secretVariable: z
         .string()
         .regex(/^[A-Z][A-Z0-9_]{0,127}$/, 'expected the name of an environment variable')
@@ -142,6 +145,11 @@ export function vaultSecretOf({ authentication: { secret } }: OpenIdProviderPoli
   return secret?.slice(VAULT.length)
 }
 
+/** Whether nodes show a secret to it. */
+export function hasSecret({ authentication: { method } }: OpenIdProviderPolicy): boolean {
+  return method === 'client_secret_basic' || method === 'client_secret_post'
+}
+
 interface Held {
   readonly vault: VaultPolicy
   readonly providers: readonly ProviderPolicy[]
@@ -187,11 +195,13 @@ export function providerFaults({ vault, providers, services }: Held): PolicyFaul
 function secretFaults(provider: OpenIdProviderPolicy, vault: VaultPolicy, path: PolicyFault['path']): PolicyFault[] {
   const { method, secretVariable, secret } = provider.authentication
   const count = [secretVariable, secret].filter((one) => one !== undefined).length
-  if (count !== (method === 'none' ? 0 : 1)) {
+  if (count !== (hasSecret(provider) ? 1 : 0)) {
     const message =
       method === 'none'
         ? 'a client without authentication has no secret'
-        : `${method} needs secret or secretVariable, one of them`
+        : method === 'private_key_jwt'
+          ? 'a client that the ring signs for has no secret'
+          : `${method} needs secret or secretVariable, one of them`
     return [{ path, message, hint: 'say secret: vault:NAME, or name the environment variable that nodes have it in' }]
   }
   const name = vaultSecretOf(provider)

@@ -63,6 +63,12 @@ export const ANCHORED_CHARS_MAX = 131_072
  */
 export const WORK_CHARS_MAX = 24_000_000
 
+/**
+ * Of it, what one request may spend on states of patterns that nobody built before, beyond {@link WORK_CHARS_MAX}: else the first long requests after a
+ * start would be denied for what they do for all others. There is an end to it: a pattern whose table was full is built at the request's own cost.
+ */
+export const FIRST_BUILDING_WORK_MAX = 24_000_000
+
 /** Work after which an inspection in slices gives others their turn. */
 export const SLICE_WORK_CHARS = 1_000_000
 

@@ -9,8 +9,8 @@ import { baseRuleSources, send } from './test-requests.ts'
 const text = fc.string({ unit: 'binary', maxLength: 12 })
 const literal = text.filter((one) => one !== '')
 const facts: fc.Arbitrary<PatternFacts> = fc
-  .tuple(fc.boolean(), fc.option(fc.array(literal, { maxLength: 4 }), { nil: undefined }))
-  .map(([anchored, literals]) => ({ anchored, literals }))
+  .tuple(fc.boolean(), fc.option(fc.array(literal, { maxLength: 4 }), { nil: undefined }), fc.nat(1_000))
+  .map(([anchored, literals, charsMin]) => ({ anchored, literals, charsMin }))
 const patterns = fc.array(fc.tuple(text, facts), { maxLength: 6 }).map((pairs) => new Map(pairs))
 const tables = fc
   .tuple(fc.array(fc.array(literal, { maxLength: 3 }), { maxLength: 5 }), fc.constantFrom(0, 40, 10_000))

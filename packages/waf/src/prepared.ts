@@ -10,6 +10,8 @@ import { type AutomatonTables, HAS_OUTPUTS, NO_ROW, ROWS_MAX } from './automaton
 export interface PatternFacts {
   readonly anchored: boolean
   readonly literals: readonly string[] | undefined
+  /** Characters that a match has at least. */
+  readonly charsMin: number
 }
 
 export interface Prepared {
@@ -18,9 +20,11 @@ export interface Prepared {
   readonly tables: AutomatonTables
 }
 
-const MAGIC = 0x52574603
+const MAGIC = 0x52574604
 const HEAD_WORDS = 8
 const CLASSES = 256
+/** Of each pattern: whether it is anchored, how many literals it has or -1, and its `charsMin`. */
+const PATTERN_WORDS = 3
 /** More than any pattern has, and few enough to be given to one call. */
 const TEXT_CHARS_MAX = 60_000
 
@@ -28,9 +32,9 @@ const TEXT_CHARS_MAX = 60_000
 export function writePrepared({ patterns, tables }: Prepared): Uint8Array {
   const texts: string[] = []
   const numbers: number[] = []
-  for (const [source, { anchored, literals }] of patterns) {
+  for (const [source, { anchored, literals, charsMin }] of patterns) {
     texts.push(source, ...(literals ?? []))
-    numbers.push(anchored ? 1 : 0, literals === undefined ? -1 : literals.length)
+    numbers.push(anchored ? 1 : 0, literals === undefined ? -1 : literals.length, charsMin)
   }
   const { slotCount, classCount, classes, table, classOf, childrenFrom, fails, outputsFrom, outputsTo, outputs } = tables
   const rowCount = table.length / classCount
@@ -81,7 +85,7 @@ export function readPrepared(bytes: Uint8Array): Prepared | undefined {
     stateCount < rowCount
   )
     return undefined
-  const wordCount = HEAD_WORDS + stateCount * 4 + 1 + outputCount + patternCount * 2 + textCount
+  const wordCount = HEAD_WORDS + stateCount * 4 + 1 + outputCount + patternCount * PATTERN_WORDS + textCount
   if (wordCount * 4 > length) return undefined
   let at = byteOffset + HEAD_WORDS * 4
   const words = (count: number): Int32Array => new Int32Array(buffer, (at += count * 4) - count * 4, count)
@@ -94,7 +98,7 @@ export function readPrepared(bytes: Uint8Array): Prepared | undefined {
     outputsTo: words(stateCount),
     outputs: words(outputCount),
   }
-  const numbers = words(patternCount * 2)
+  const numbers = words(patternCount * PATTERN_WORDS)
   const lengths = words(textCount)
   let charCount = 0
   for (const chars of lengths) {
@@ -144,13 +148,13 @@ function readPatterns(
     text += 1
     return String.fromCharCode.apply(null, chars.subarray(from, char) as unknown as number[])
   }
-  for (let i = 0; i < numbers.length; i += 2) {
+  for (let i = 0; i < numbers.length; i += PATTERN_WORDS) {
     const count = numbers[i + 1]!
     if (count < -1 || text + 1 + Math.max(0, count) > lengths.length) return undefined
     const source = next()
     const literals = count === -1 ? undefined : Array.from({ length: count }, next)
     if (literals?.includes('') === true) return undefined
-    patterns.set(source, { anchored: numbers[i] === 1, literals })
+    patterns.set(source, { anchored: numbers[i] === 1, literals, charsMin: numbers[i + 2]! })
   }
   return text === lengths.length ? patterns : undefined
 }

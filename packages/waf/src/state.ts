@@ -9,6 +9,7 @@ import { toByteText } from './bytes.ts'
 import {
   ARGS_MAX,
   EXPANDED_CHARS_MAX,
+  FIRST_BUILDING_WORK_MAX,
   HEADERS_MAX,
   MATCHED_VARS_MAX,
   PARSER_WORK_FACTOR,
@@ -87,6 +88,7 @@ export class RequestState implements OperatorContext {
   readonly #separator: string
   work = 0
   building = 0
+  spared = FIRST_BUILDING_WORK_MAX
   capturing = false
   long: LongText | undefined
   /** A bound of the input was exceeded; said in a few words. */
@@ -355,6 +357,11 @@ export class RequestState implements OperatorContext {
     return (this.#entries[part.index] ??= part.read(this))
   }
 
+  /** Grows by all that is done, also by what does not count as work. */
+  get effort(): number {
+    return this.work - this.spared
+  }
+
   /** For whoever needs a set of links for a moment. */
   get links(): Bits {
     return (this.#links ??= new Int32Array(this.sizes.allLinks.length))
@@ -522,6 +529,10 @@ export class RequestState implements OperatorContext {
 
   capture(index: number, text: string): void {
     this.tx.set(CAPTURES[index]!, text)
+  }
+
+  captureLater(find: () => void): void {
+    this.tx.captureLater(find)
   }
 
   /** Forgets captures of earlier rules from `index` on. */

@@ -9,6 +9,8 @@ export interface WorkMeter {
   work: number
   /** The part of it that built automata: what is built once costs the next request nothing. */
   building: number
+  /** What may still be built for the first time without its counting: whoever comes first would pay for all. */
+  spared?: number
 }
 
 /**

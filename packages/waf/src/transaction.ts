@@ -144,7 +144,7 @@ export class Transaction implements WafExamination {
   requestBodyInSlices(body: Uint8Array, truncated: boolean): () => WafVerdict | undefined {
     let next = this.#takeBody(body, truncated) && this.#enterPhase(2) ? 0 : OVER
     return () => {
-      if (next !== OVER) next = this.#runRules(2, next, this.#state.work + SLICE_WORK_CHARS)
+      if (next !== OVER) next = this.#runRules(2, next, this.#state.effort + SLICE_WORK_CHARS)
       return next === OVER ? this.#verdict() : undefined
     }
   }
@@ -239,7 +239,7 @@ export class Transaction implements WafExamination {
     return true
   }
 
-  /** Runs the rules of a phase from one on until the work reaches `pauseAt`. Returns where to go on, or `OVER`. */
+  /** Runs the rules of a phase from one on until the effort reaches `pauseAt`. Returns where to go on, or `OVER`. */
   #runRules(phase: Phase, from: number, pauseAt: number): number {
     const next = this.#runUntil(phase, from, pauseAt)
     this.#laps?.end()
@@ -263,7 +263,7 @@ export class Transaction implements WafExamination {
     for (let i = from; i < rules.length; i += 1) {
       if (this.#run.engine === 'Off') return OVER
       if (this.#isOver()) break
-      if (state.work >= pauseAt) return i
+      if (state.effort >= pauseAt) return i
       const silent = mayJump ? silentRuns[i] : undefined
       if (silent !== undefined) {
         live = liveLinks(silent, state, state.links)

@@ -38,3 +38,30 @@ test('property: a table over shared variables answers as a map of its own would,
     { numRuns: 1_000 },
   )
 })
+
+test('what is captured is found out when somebody asks, and only the last of it', () => {
+  const table = new TxTable(new Map([['score', '0']]))
+  const found: string[] = []
+  const later = (value: string): void =>
+    table.captureLater(() => {
+      found.push(value)
+      table.set('0', value)
+    })
+  later('a')
+  later('b')
+  assert.equal(table.get('score'), '0')
+  assert.deepEqual(found, [])
+  assert.equal(table.get('0'), 'b')
+  later('c')
+  table.set('1', 'x')
+  later('d')
+  assert.deepEqual(
+    new Map(table.entries()),
+    new Map([
+      ['score', '0'],
+      ['0', 'd'],
+      ['1', 'x'],
+    ]),
+  )
+  assert.deepEqual(found, ['b', 'c', 'd'])
+})

@@ -8,6 +8,8 @@ export class TxTable {
   /** Of the shared ones. */
   #removed: Set<string> | undefined
   #size: number
+  /** Finds out what was captured last. */
+  #findCaptures: (() => void) | undefined
 
   constructor(base: ReadonlyMap<string, string>) {
     this.#base = base
@@ -18,7 +20,19 @@ export class TxTable {
     return this.#size
   }
 
+  /** Captures, whose names are digits, are found out when somebody asks for one, or for all. */
+  captureLater(find: () => void): void {
+    this.#findCaptures = find
+  }
+
+  #catchUp(): void {
+    const find = this.#findCaptures
+    this.#findCaptures = undefined
+    find?.()
+  }
+
   get(name: string): string | undefined {
+    if (name.length === 1) this.#catchUp()
     const own = this.#own.get(name)
     if (own !== undefined) return own
     return this.#removed?.has(name) === true ? undefined : this.#base.get(name)
@@ -29,6 +43,7 @@ export class TxTable {
   }
 
   set(name: string, value: string): void {
+    if (name.length === 1) this.#catchUp()
     if (!this.has(name)) this.#size += 1
     this.#own.set(name, value)
   }
@@ -49,6 +64,7 @@ export class TxTable {
   }
 
   matching(selection: NameSelection): readonly (readonly [name: string, value: string])[] {
+    this.#catchUp()
     let found: (readonly [string, string])[] | undefined
     for (const name of selection.namesIn(this.#base)) {
       const value = this.get(name)

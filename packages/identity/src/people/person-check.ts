@@ -8,10 +8,11 @@
 import { hash } from 'node:crypto'
 import { type People, type Person, type ProviderPolicy, personSubject, ringIssuer, tokenKeys, type View } from '@ringwall/ring'
 import { canonicalJson } from '@ringwall/ring/tx'
-import { type Mintable, type MintRefusal, ringHeader, ringJwk, signalHeader, verifiesRaw } from '../mint-check.ts'
+import { clientHeader, type Mintable, type MintRefusal, ringHeader, ringJwk, signalHeader, verifiesRaw } from '../mint-check.ts'
 import { type Asserted, assertionXml, signedInfoXml } from '../saml/identity-provider.ts'
 import { authnRequestId, serviceEntityId } from '../saml/names.ts'
 import { readSamlResponse } from '../saml/saml-response.ts'
+import { checkClientAssertion } from './client-assertion.ts'
 import { checkCode, checkTokens } from './openid-check.ts'
 import { type ProviderKey, readIdToken } from './outside/id-token.ts'
 import {
@@ -95,6 +96,10 @@ export function checkPerson(request: PersonRequest, view: PersonView, nowMs: num
   if (request.type === 'signal') {
     const signal = checkSignal(request, view, nowMs)
     return 'claims' in signal ? signable(signal.claims, key, signalHeader) : signal
+  }
+  if (request.type === 'client') {
+    const client = checkClientAssertion(request, view, nowMs)
+    return 'claims' in client ? signable(client.claims, key, clientHeader) : client
   }
   const read = (token: string): Readonly<Record<string, unknown>> | undefined => readSigned(token, view)
   const checked = request.type === 'code' ? checkCode(request, view, read, nowMs) : checkTokens(request, view, read, nowMs)

@@ -50,6 +50,7 @@ export type PersonRequest =
   | CodeRequest
   | TokensRequest
   | SignalRequest
+  | ClientRequest
 
 /** That somebody's sessions are over, by the word of the outside provider that vouched for them. */
 export interface EventRequest {
@@ -126,6 +127,16 @@ export interface SignalRequest {
   readonly fact: SignalFact
   readonly ring: string
   readonly stream: string
+}
+
+/** What nodes show to an outside OpenID Provider to be known as its client (RFC 7523). */
+export interface ClientRequest {
+  readonly type: 'client'
+  readonly atMs: number
+  /** 16 random bytes, base64url: no two are alike. */
+  readonly nonce: string
+  readonly provider: string
+  readonly ring: string
 }
 
 /** What a passkey signs for, base64url. */
@@ -234,6 +245,16 @@ export function parsePersonRequest(value: unknown): PersonRequest {
       type,
     }
   }
+  if (type === 'client') {
+    const fields = record(value, 'request', ['atMs', 'nonce', 'provider', 'ring', 'type'])
+    return {
+      atMs: whole(fields.atMs, 'request.atMs', 0, Number.MAX_SAFE_INTEGER),
+      nonce: bytes(fields.nonce, 'request.nonce', 16, 16),
+      provider: text(fields.provider, 'request.provider', SERVICE, 'the name of a provider'),
+      ring: text(fields.ring, 'request.ring', HASH, '64 hex digits'),
+      type,
+    }
+  }
   if (type === 'tokens') {
     const fields = record(value, 'request', ['grant', 'proof', 'ring', 'type', 'verifier', 'want'])
     const { want } = fields
@@ -247,7 +268,7 @@ export function parsePersonRequest(value: unknown): PersonRequest {
       want,
     }
   }
-  return fail('request.type', 'login, outside, renew, assertion, event, signal, code or tokens')
+  return fail('request.type', 'login, outside, renew, assertion, event, signal, client, code or tokens')
 }
 
 /** Also of what nodes tell one another. @throws {MintRequestInvalid} */

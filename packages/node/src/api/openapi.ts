@@ -1,5 +1,6 @@
 /** The admin API's OpenAPI 3.1 document: served at `/openapi.json`, and what the client is generated from. */
-import { type Schema, schemas } from './schemas.ts'
+import { schemas } from './schemas.ts'
+import type { Schema } from './shapes.ts'
 
 interface Parameter {
   readonly name: string

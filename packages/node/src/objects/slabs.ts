@@ -7,7 +7,7 @@ import { wipe } from '@ringwall/vault'
 /** Lengths are rounded up to this, so that memory of one length serves others. */
 const STEP_BYTES = 65_536
 /** What is kept for the next one. */
-const KEPT_BYTES_MAX = 33_554_432
+const KEPT_BYTES_MAX = 67_108_864
 /** What nobody wanted for so long goes back to the system. */
 const KEPT_MS = 10_000
 

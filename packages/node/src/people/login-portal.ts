@@ -25,6 +25,7 @@ import {
   outsideWord,
   PASSWORD_CHARS_MAX,
   PASSWORD_CHARS_MIN,
+  type PersonRequest,
   passkeyOwner,
   passwordLoginBytes,
   publicHalf,
@@ -122,12 +123,13 @@ export class LoginPortal implements Portal {
 
   constructor(options: LoginPortalOptions) {
     this.#options = options
+    const signed = async (person: PersonRequest, timeoutMs: number): Promise<string> => {
+      const { message, signature } = await options.mint({ person }, timeoutMs)
+      return `${Buffer.from(message).toString()}.${Buffer.from(signature).toString('base64url')}`
+    }
     this.#openid = new OpenIdProvider({
       ...options,
-      mint: async (person, timeoutMs) => {
-        const { message, signature } = await options.mint({ person }, timeoutMs)
-        return `${Buffer.from(message).toString()}.${Buffer.from(signature).toString('base64url')}`
-      },
+      mint: signed,
       revoke: (token) => this.#end(token),
       formCookie: formCookieText,
     })
@@ -139,6 +141,7 @@ export class LoginPortal implements Portal {
     this.#outside = new OutsideLogin({
       ...options,
       keys: options.providerKeys,
+      sign: signed,
       returns: new Attempts(RETURNS_MAX, LOGINS_WINDOW_MS),
       formCookie: formCookieText,
       cookie: cookieOf,

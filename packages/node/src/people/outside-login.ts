@@ -4,11 +4,12 @@
  * follows from it and a key that the nodes share. SAML 2.0: a request by redirect, the answer posted; what `state` is there stays in a cookie, since a
  * relay state holds 80 characters.
  */
-import { createHash } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { OUTSIDE_PATHS, SAML_PATHS } from '@ringwall/guard'
 import {
   authnRequestId,
   authnRequestUrl,
+  type ClientRequest,
   type LoginOccasion,
   type OutsideProof,
   type OutsideRequest,
@@ -33,6 +34,9 @@ const SAML_CHARS_MAX = 65_536
 /** What would be `state`, for a provider of SAML, or where it is long. */
 const STATE_COOKIE = { secure: '__Host-ringwall_outside', plain: 'ringwall_outside' } as const
 const STATE_COOKIE_S = 900
+const ASSERTION_TYPE = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer'
+const NONCE_BYTES = 16
+const SIGN_MS_MAX = 10_000
 const CODE = /^[\x20-\x7e]{1,2048}$/
 const STATE = /^([A-Za-z0-9._-]{80,140})~([a-z0-9-]{1,63})~([A-Za-z0-9_-]{0,2800})~([a-z0-9._@+-]{0,63})$/
 
@@ -68,6 +72,8 @@ export interface OutsideLoginOptions {
   readonly returns: Attempts
   /** What this node shows to be known as a client. */
   readonly secrets: Pick<ProviderSecrets, 'of'>
+  /** By the ring's key, which its holders do only if it is as they see it. */
+  readonly sign: (asked: ClientRequest, timeoutMs: number) => Promise<string>
   readonly formCookie: (request: PortalRequest, browser: string) => string
   /** The first of that name. */
   readonly cookie: (request: PortalRequest, name: string) => string | undefined
@@ -254,7 +260,10 @@ export class OutsideLogin {
       ...(authentication.method === 'client_secret_basic' ? {} : { client_id: clientId }),
     })
     const headers: Record<string, string> = { 'content-type': 'application/x-www-form-urlencoded' }
-    if (authentication.method !== 'none') {
+    if (authentication.method === 'private_key_jwt') {
+      body.set('client_assertion_type', ASSERTION_TYPE)
+      body.set('client_assertion', await this.#assertion(provider))
+    } else if (authentication.method !== 'none') {
       const secret = await this.#options.secrets.of(provider)
       if (authentication.method === 'client_secret_post') body.set('client_secret', secret)
       else headers.authorization = `Basic ${Buffer.from(`${formEncoded(clientId)}:${formEncoded(secret)}`).toString('base64')}`
@@ -270,6 +279,17 @@ export class OutsideLogin {
     if (!/^[A-Za-z0-9_-]{1,1024}\.[A-Za-z0-9_-]{1,7168}\.[A-Za-z0-9_-]{1,1024}$/.test(said.id_token))
       throw new OutsideUnreachable(`the ID token of ${provider.name} is no compact JWS of at most 8 KiB`)
     return said.id_token
+  }
+
+  /** Signed by the ring: RFC 7523 section 2.2. @throws {OutsideUnreachable} When the ring signs nothing just now. */
+  async #assertion({ name }: OpenIdProviderPolicy): Promise<string> {
+    const nonce = randomBytes(NONCE_BYTES).toString('base64url')
+    const asked: ClientRequest = { type: 'client', atMs: Date.now(), nonce, provider: name, ring: this.#options.ring }
+    try {
+      return await this.#options.sign(asked, SIGN_MS_MAX)
+    } catch (error) {
+      throw new OutsideUnreachable(`the ring does not sign for ${name}: ${shown((error as Error).message)}`)
+    }
   }
 
   #unreachable(provider: ProviderPolicy, error: Error): PortalAnswer {

@@ -137,6 +137,7 @@ test('a secret is in the environment or in the vault, which a rule has to let no
     ['"node:*"', `{ secret: "vault:${NAME}", secretVariable: CORP_SECRET }`, /one of them/],
     ['"node:*"', '{}', /needs secret or secretVariable/],
     ['"node:*"', `{ method: none, secret: "vault:${NAME}" }`, /without authentication has no secret/],
+    ['"node:*"', `{ method: private_key_jwt, secret: "vault:${NAME}" }`, /that the ring signs for has no secret/],
     ['"node:*"', '{ secret: hunter2hunter2 }', /expected vault:NAME/],
     ['"node:*"', '{ secret: "vault:" }', /expected vault:NAME/],
   ]

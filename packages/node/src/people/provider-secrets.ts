@@ -3,7 +3,15 @@
  * its own name as `vault.rules` let it. Of the vault a copy is kept for minutes, and only as long as the node's own view says that it is the newest version
  * and that this node may read it: a version that was put, deleted or hidden, and a rule that was taken away, count with the block that says so.
  */
-import { mayUseVault, type OpenIdProviderPolicy, publicKeyOf, type RingState, type View, vaultSecretOf } from '@ringwall/ring'
+import {
+  hasSecret,
+  mayUseVault,
+  type OpenIdProviderPolicy,
+  publicKeyOf,
+  type RingState,
+  type View,
+  vaultSecretOf,
+} from '@ringwall/ring'
 import { type AskNode, openSecrets, type Reader, VaultError, type VaultFacts } from '@ringwall/vault'
 import { OpenRefused } from '../vault/vault-service.ts'
 
@@ -82,7 +90,7 @@ export class ProviderSecrets {
   /** What the policy asks for and this node has not, a line each: to be told before somebody logs in. */
   review(): readonly string[] {
     return this.#options.view().policy.providers.flatMap((provider) => {
-      if (provider.kind !== 'openid' || provider.authentication.method === 'none') return []
+      if (provider.kind !== 'openid' || !hasSecret(provider)) return []
       const name = vaultSecretOf(provider)
       try {
         if (name === undefined) this.#fromEnvironment(provider)

@@ -8,11 +8,14 @@ export interface OperatorContext {
   /** Adds to the work of this request; see `WORK_CHARS_MAX`. */
   work: number
   building: number
+  spared?: number
   expand(macro: Expandable): string
   /** Sets TX.0 to TX.9 when the rule captures. */
   capture(index: number, text: string): void
   /** Captures from `index` on have no value. */
   captured(index: number): void
+  /** For what takes long to find out: most captures give way to others before anybody asks for them. */
+  captureLater(find: () => void): void
   /** Whether captures are wanted: operators skip the effort otherwise. */
   capturing: boolean
   /** The text that is looked at, if it is long. */

@@ -30,6 +30,7 @@ export interface CompiledPattern {
   /** Has `^` or `$`, so it cannot be run on windows of a text. */
   readonly anchored: boolean
   readonly literals: readonly string[] | undefined
+  readonly charsMin: number
   /** Made when the pattern first runs; null when its counts make it too large. */
   linear(): LinearMatcher | null
 }
@@ -41,7 +42,7 @@ export function compilePattern(source: string, facts?: PatternFacts): CompiledPa
   let linear: LinearMatcher | null | undefined
   let regex: RegExp | undefined
   let sticky: RegExp | undefined
-  const { anchored, literals } = facts ?? located(() => factsOf(parsed()))
+  const { anchored, literals, charsMin } = facts ?? located(() => factsOf(parsed()))
   return {
     // Most patterns never need V8.
     get regex() {
@@ -52,12 +53,13 @@ export function compilePattern(source: string, facts?: PatternFacts): CompiledPa
     },
     anchored,
     literals,
+    charsMin,
     linear: () => (linear === undefined ? (linear = linearMatcher(parsed()) ?? null) : linear),
   }
 }
 
 function factsOf(tree: Pattern): PatternFacts {
-  return { anchored: hasEnds(tree), literals: requiredLiterals(tree) }
+  return { anchored: hasEnds(tree), literals: requiredLiterals(tree), charsMin: Math.min(charsMinOf(tree), CHARS_MIN_MAX) }
 }
 
 /** What `/regex/` selectors test names in lower case by. */
@@ -85,7 +87,8 @@ export const rx: OperatorFactory = ({ text: source, macro, prepared }) => {
   if (macro.constant === undefined) return expanding(macro)
   const pattern = compilePattern(source, prepared?.read.get(source))
   prepared?.write.set(source, pattern)
-  return { literals: pattern.literals, matches: (text, context) => search(pattern, text, context) }
+  const { literals, charsMin } = pattern
+  return { literals, matches: (text, context) => text.length >= charsMin && search(pattern, text, context) }
 }
 
 /**
@@ -99,7 +102,11 @@ function search(pattern: CompiledPattern, text: string, context: OperatorContext
   const end = linear.search(text, context, WORK_CHARS_MAX, context.long)
   if (end < 0) return false
   if (!linear.exact) return backtrack(pattern, text, context, linear)
-  if (!context.capturing) return true
+  if (context.capturing) context.captureLater(() => capture(pattern, linear, text, end, context))
+  return true
+}
+
+function capture(pattern: CompiledPattern, linear: LinearMatcher, text: string, end: number, context: OperatorContext): void {
   // A long text is seen around the match only; from its beginning when that is not far and the pattern may speak of it.
   const from = pattern.anchored && end <= ANCHORED_CAPTURE_CHARS_MAX ? 0 : Math.max(0, end - CAPTURE_CHARS_MAX)
   const near = text.slice(from, end + CAPTURE_AHEAD_CHARS)
@@ -107,7 +114,6 @@ function search(pattern: CompiledPattern, text: string, context: OperatorContext
     context.capture(0, '')
     context.captured(1)
   }
-  return true
 }
 
 /** What V8 finds near the end of a match, without its looking for where that begins: at each place before it may try long. */
@@ -207,6 +213,26 @@ function isRegular(node: Pattern): boolean {
       return isRegular(node.item)
     default:
       return true
+  }
+}
+
+/** More is as good. */
+const CHARS_MIN_MAX = 1_000
+
+function charsMinOf(node: Pattern): number {
+  switch (node.kind) {
+    case 'set':
+      return 1
+    case 'group':
+      return charsMinOf(node.item)
+    case 'repeat':
+      return node.min === 0 ? 0 : node.min * charsMinOf(node.item)
+    case 'seq':
+      return node.items.reduce((sum, item) => sum + charsMinOf(item), 0)
+    case 'alt':
+      return node.items.reduce((least, item) => Math.min(least, charsMinOf(item)), Number.POSITIVE_INFINITY)
+    default:
+      return 0
   }
 }
 

@@ -82,8 +82,12 @@ export function beginningsOf(program: Program, meter: WorkMeter): Uint32Array | 
           beginnings[a * KINDS + b] = two.isMatch ? ALL_KINDS : kindsOf(two)
         })
     })
-  meter.work += visits * VISIT_WORK
-  meter.building += visits * VISIT_WORK
+  const work = visits * VISIT_WORK
+  if ((meter.spared ?? 0) >= work) meter.spared! -= work
+  else {
+    meter.work += work
+    meter.building += work
+  }
   return start.isMatch || visits > VISITS_MAX ? undefined : beginnings
 
   function kindsOf({ threads }: Place): number {

@@ -154,6 +154,22 @@ test('a pattern whose states outgrow the table starts anew and goes on', () => {
   assert.equal(matcher.search(`${text}a${'b'.repeat(14)}c`, unlimited, Number.POSITIVE_INFINITY), text.length + 16)
 })
 
+test('what nobody built before is spared while there is an allowance, and counts beyond it', () => {
+  const text = 'ab'.repeat(50)
+  const cost = (spared: number): readonly number[] => {
+    const meter = { work: 0, building: 0, spared }
+    const matcher = linearMatcher(parsePattern('a[ab]{3}b|b{2,5}a'))!
+    matcher.search(text, meter, Number.POSITIVE_INFINITY)
+    return [meter.work, meter.building, spared - meter.spared]
+  }
+  const [all = 0] = cost(0)
+  assert.ok(all > 0)
+  assert.deepEqual(cost(0), [all, all, 0])
+  assert.deepEqual(cost(1_000_000), [0, 0, all])
+  const [work = 0, , used = 0] = cost(Math.floor(all / 2))
+  assert.ok(work > 0 && used > 0 && work + used === all)
+})
+
 test('building states counts as work, and the search ends when there has been too much', () => {
   const matcher = linearMatcher(parsePattern('[ab]*a[ab]{14}c'))
   const meter = { work: 0, building: 0 }

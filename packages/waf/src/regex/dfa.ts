@@ -360,8 +360,11 @@ class LazyAutomaton {
   #row(found: ArrayLike<number>, afterWord: boolean, atStart: boolean, meter: WorkMeter): number {
     if (found.length === 0) return DEAD
     const work = STATE_WORK + found.length * THREAD_WORK
-    meter.work += work
-    meter.building += work
+    if (this.#generation === 0 && (meter.spared ?? 0) >= work) meter.spared! -= work
+    else {
+      meter.work += work
+      meter.building += work
+    }
     const threads = Int32Array.from(found).sort()
     const { kinds, words } = this.#program
     const wordBefore = words && afterWord

@@ -108,6 +108,20 @@ test('property: a text that a pattern matches holds one of its required literals
   assert.ok(useful > 300, `only ${useful} runs had something to check`)
 })
 
+test('property: no match is shorter than what is said of the pattern', () => {
+  let shortest = 0
+  fc.assert(
+    fc.property(pattern, text, (source, subject) => {
+      const { regex, charsMin } = compilePattern(source)
+      const { length } = regex.exec(subject)?.[0] ?? { length: Number.POSITIVE_INFINITY }
+      assert.ok(length >= charsMin, `${source} matches ${length} of ${subject}, fewer than ${charsMin}`)
+      if (length === charsMin && charsMin > 1) shortest += 1
+    }),
+    { numRuns: 10_000 },
+  )
+  assert.ok(shortest > 100, `only ${shortest} matches were as short as they may be`)
+})
+
 test('property: no text makes the parser throw anything but PatternSyntaxError, and what it takes V8 takes', () => {
   fc.assert(
     fc.property(fc.string({ unit: fc.constantFrom(...'ab[]()*+?{}|\\^$.-,:=!<>12xdwsQiP&é'), maxLength: 14 }), (source) => {

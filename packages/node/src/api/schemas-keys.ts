@@ -1,0 +1,132 @@
+/** Keys of the ring, identities that rest on them, and who is who. */
+import { choice, described, flag, list, ms, number, object, orNull, ref, type Schema, text, whole } from './shapes.ts'
+
+const evaluation = {
+  subject: { type: 'object' },
+  action: { type: 'object' },
+  resource: { type: 'object' },
+  'context?': { type: 'object' },
+}
+
+export const keysSchemas: Readonly<Record<string, Schema>> = {
+  Keys: object('The ring’s keys.', { keys: list(ref('Key')) }),
+  SamlKey: object('As the policy has it under saml.keys.', { node: text, certificate: described('DER, base64.', text) }),
+  Key: object('A key that the validators hold together.', {
+    name: text,
+    state: described(
+      '`none`: a ring of one validator has none, and no sealing key while the policy keeps the vault closed.',
+      choice('none', 'forming', 'ready'),
+    ),
+    keyId: described(
+      'Of the signing key its thumbprint (RFC 7638), `kid` of tokens; of the sealing key SHA-256 in base64url.',
+      orNull(text),
+    ),
+    publicKey: described('Ed25519; of the sealing key an element of ristretto255; raw, base64url.', orNull(text)),
+    threshold: described('How many holders it takes to sign or to open.', whole),
+    holders: list(text),
+    handOvers: described('Hand-overs and refreshes of this key.', whole),
+    madeAtMs: orNull(ms),
+    ceremony: orNull(ref('KeyCeremony')),
+    asked: described('What operators asked for.', choice('nothing', 'refresh', 'replace')),
+    faults: list(ref('KeyFault')),
+    former: list(ref('FormerKey')),
+  }),
+  Workloads: object('Services that the policy gives the node that was asked, for programs on its machine.', {
+    node: text,
+    served: described('Whether it serves the Workload API.', flag),
+    workloads: list(ref('WorkloadStanding')),
+  }),
+  WorkloadStanding: object('How one of them stands there.', {
+    service: text,
+    spiffeId: text,
+    expiresAtMs: described('Of its certificate there, Unix milliseconds; null while there is none.', orNull(number)),
+    reason: described('Why the ring did not sign the last time; null when it did.', orNull(text)),
+    programs: described('Processes with an open call.', list(object('A process.', { pid: whole, uid: whole }))),
+  }),
+  KeyCeremony: object('A ceremony under way.', {
+    attempt: whole,
+    phase: choice('enrolling', 'dealing', 'answering'),
+    waitingFor: list(text),
+  }),
+  KeyFault: object('Who lied with the key, and how.', {
+    party: text,
+    fault: text,
+    height: described('In a ceremony: of the block that showed it.', orNull(whole)),
+    ceremony: orNull(whole),
+    node: described('In a signature or an opening: who saw it.', orNull(text)),
+  }),
+  FormerKey: object('A key that was replaced.', { keyId: text, untilMs: described('It verifies until then.', ms) }),
+  People: object('People of the ring’s own directory.', { people: list(ref('Person')) }),
+  Person: object('Somebody who may log in.', {
+    name: text,
+    groups: list(text),
+    outside: list(object('Whom an outside provider means.', { provider: text, subject: text })),
+    passkeys: described('How many.', whole),
+    password: described('Whether they have one.', flag),
+    invitedUntilMs: described('Of an invitation that is open.', orNull(ms)),
+    sinceMs: described('Unix milliseconds: logins of before count for nothing.', ms),
+  }),
+  MintBody: object('What is asked of the key.', {
+    request: described('`request` and `signature`: see docs/keys.md.', { type: 'object' }),
+  }),
+  MintedToken: object('A token.', {
+    token: text,
+    id: described('`jti`.', text),
+    subject: text,
+    audience: text,
+    expiresAtMs: ms,
+  }),
+  MintedSvid: object('A certificate and the one above it, PEM.', { certificate: text, authority: text, expiresAtMs: ms }),
+  TokenForm: object('As RFC 7662 and RFC 7009 have it.', { token: text, 'token_type_hint?': text }),
+  Introspection: {
+    type: 'object',
+    description: 'The claims, when it is active (RFC 7662).',
+    properties: { active: flag },
+    required: ['active'],
+    additionalProperties: true,
+  },
+  AccessRequest: object('Who wants to do what.', {
+    principal: described(
+      'Whom a token is about, and what else it says; null: nobody known. The issuer may be left out where there is one.',
+      orNull(object('A subject.', { 'issuer?': text, subject: text, 'claims?': { type: 'object' } })),
+    ),
+    'caller?': described('Whose certificate of the ring comes with it: `service/NAME`, `node/NAME` or a SPIFFE id.', text),
+    action: described('A method, or the action that a route names.', text),
+    'service?': described('Or a host.', text),
+    'host?': text,
+    path: described('As in a request, without the query.', text),
+    'source?': described('The client’s address.', text),
+  }),
+  Access: object('What a request would be told, but for limits, API and WAF.', {
+    allowed: flag,
+    status: whole,
+    check: described('Which check decided.', text),
+    rule: described('`authorization:POLICY`, `callers:SERVICE`, `denial:ID` and the like.', orNull(text)),
+    reason: text,
+    height: described('Of the ledger, when it was judged.', whole),
+    provisional: flag,
+    node: text,
+    policyVersion: whole,
+    service: orNull(text),
+    route: orNull(text),
+    principal: text,
+    method: text,
+    action: text,
+    path: text,
+  }),
+  EvaluationRequest: object(
+    'Of AuthZEN: subject `user`, `service` or `anonymous`, resource `path` (`SERVICE/PATH`) or `service`.',
+    evaluation,
+  ),
+  Evaluation: object('Of AuthZEN.', { decision: flag, 'context?': { type: 'object' } }),
+  EvaluationsRequest: object('Of AuthZEN: what stands outside of the list holds for all in it.', {
+    ...Object.fromEntries(Object.entries(evaluation).map(([name, schema]) => [name.replace(/\??$/, '?'), schema])),
+    'evaluations?': list({ type: 'object' }),
+    'options?': { type: 'object' },
+  }),
+  Evaluations: object('Of AuthZEN, in the order of the request; one decision where there was no list.', {
+    'evaluations?': list(ref('Evaluation')),
+    'decision?': flag,
+    'context?': { type: 'object' },
+  }),
+}
