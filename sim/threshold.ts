@@ -3,7 +3,8 @@
  * of the parties lying in every modelled way, messages in any order, and crashes between any two effects (`threshold/run.ts`).
  *
  * Rings of 4 to 10 parties, by the seed, unless `--parties` says how many. Elements are their own logarithms (`threshold/exponent.ts`), so that
- * hundreds of runs are played a second; `--arithmetic real` takes the groups that nodes compute in, and some two seconds a run. How runs are resumed and replayed: `seeds.ts`.
+ * some two hundred runs are played a second on two cores; `--arithmetic real` takes the groups that nodes compute in, and up to seconds a run.
+ * How runs are resumed and replayed: `seeds.ts`.
  */
 import { inOrder, simulate } from './seeds.ts'
 import { ARITHMETICS, type ArithmeticName } from './threshold/arithmetic.ts'
