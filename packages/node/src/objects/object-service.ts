@@ -23,12 +23,10 @@ import {
 import type { TxBody } from '@ringwall/ring/tx'
 import {
   accessKeySigner,
-  blobKey,
   capsuleHash,
   encodeManifest,
   type Manifest,
   type ManifestPart,
-  OBJECT_SEGMENT_BYTES,
   type OpenAnswer,
   openSecrets,
   parseManifest,
@@ -41,13 +39,13 @@ import {
   VaultError,
   type VaultFacts,
 } from '@ringwall/vault'
-import { BlobWriter, ObjectsUnavailable, type StoredBlob, shapeOf } from './blob-writer.ts'
+import { BlobWriter, ObjectsUnavailable, type StoredBlob } from './blob-writer.ts'
+import { readContent } from './content.ts'
 import type { DigestName } from './digests.ts'
 import type { ObjectThread } from './object-thread.ts'
-import { PieceReader, type PieceSet, type ShardPlace } from './piece-reader.ts'
+import { PieceReader, type ShardPlace } from './piece-reader.ts'
 import type { ShardClient, ShardSink } from './shard-client.ts'
 import { type ShardStore, StoreAway } from './shard-store.ts'
-import type { Slab } from './slabs.ts'
 
 const ACT_MS_MAX = 15_000
 /** Secrets of access keys are kept so long, and opened again then: a key that was removed is none at once all the same. */
@@ -55,8 +53,6 @@ const SECRET_KEPT_MS = 300_000
 const SECRETS_KEPT_MAX = 1_000
 const CULPRITS_MAX = 256
 const MANIFESTS_KEPT_MAX = 64
-/** Segments that are fetched and opened besides the one that is handed on. */
-const READ_AHEAD = 2
 /** Whose round trip differs by less is as fast. */
 const RTT_STEP_MS = 5
 
@@ -471,88 +467,23 @@ export class ObjectService {
     return secrets[0]?.secret ?? new Uint8Array(0)
   }
 
-  /**
-   * Content of a version, in runs of at most 4 MiB. A run is good until the next one is asked for: then its memory is used again.
-   *
-   * @param objectKey What is fetched before it is known waits for it. @param start From this byte. @param end Up to and without this one.
-   * @throws {VaultError} VAULT_SHORT, VAULT_CORRUPT
-   */
-  async *read(
+  /** As `readContent` says. @param start From this byte. @param end Up to and without this one. */
+  read(
     objectKey: Uint8Array | Promise<Uint8Array>,
     manifest: Manifest,
     bucket: Bucket,
     start: number,
     end: number,
   ): AsyncGenerator<Uint8Array> {
-    const about = this.#label(manifest.bucket, manifest.key, manifest.version)
-    let at = 0
     this.counts.read += 1
-    for (const part of manifest.parts) {
-      const [from, to] = [Math.max(start - at, 0), Math.min(end - at, part.size)]
-      at += part.size
-      if (from < to) yield* this.#readPart(objectKey, about, manifest, part, bucket, from, to)
-      if (at >= end) return
-    }
-  }
-
-  async *#readPart(
-    objectKey: Uint8Array | Promise<Uint8Array>,
-    about: Uint8Array,
-    manifest: Manifest,
-    part: ManifestPart,
-    bucket: Bucket,
-    start: number,
-    end: number,
-  ): AsyncGenerator<Uint8Array> {
-    const { data, shards } = manifest
-    const shape = shapeOf(part, data)
-    const first = Math.floor(start / OBJECT_SEGMENT_BYTES)
-    const until = Math.floor((end - 1) / OBJECT_SEGMENT_BYTES) + 1
-    const reader = this.pieceReader(manifest, part, bucket, first, until)
-    const { thread } = this.#options
-    let last: Promise<PieceSet> | undefined
-    const fetched = (number: number): Promise<PieceSet> => {
-      const before = last
-      last = (async () => {
-        await before
-        return reader.pieces(number)
-      })()
-      return last
-    }
-    const opened = async (number: number): Promise<Slab> => {
-      const { pieces, release } = await fetched(number)
-      const isLast = number === shape.segments - 1
-      const bytes = { sealedBytes: shape.sealedBytes(number), plainBytes: shape.plainBytes(number) }
-      try {
-        const key = blobKey(await objectKey, part.blob)
-        const opening = thread.open({ key, about, number, isLast, data, shards }, pieces, bytes)
-        key.fill(0)
-        return await opening
-      } finally {
-        release()
-      }
-    }
-    // Some are fetched and opened while the one before is handed on.
-    const ahead: Promise<Slab>[] = []
-    let begun = first
-    try {
-      for (let number = first; number < until; number += 1) {
-        for (; begun < until && begun <= number + READ_AHEAD; begun += 1) {
-          const next = opened(begun)
-          next.catch(() => {})
-          ahead.push(next)
-        }
-        const plain = await (ahead.shift() as Promise<Slab>)
-        const from = number * OBJECT_SEGMENT_BYTES
-        try {
-          yield plain.bytes.subarray(Math.max(0, start - from), Math.min(plain.bytes.length, end - from))
-        } finally {
-          plain.release()
-        }
-      }
-    } finally {
-      reader.end()
-      for (const one of ahead) one.then((plain) => plain.release()).catch(() => {})
-    }
+    return readContent({
+      objectKey,
+      manifest,
+      about: this.#label(manifest.bucket, manifest.key, manifest.version),
+      start,
+      end,
+      readerOf: (part, first, until) => this.pieceReader(manifest, part, bucket, first, until),
+      thread: this.#options.thread,
+    })
   }
 }
