@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { AnomalyDetector } from './anomaly-detector.ts'
 import type { AnomalyFinding } from './anomaly-finding.ts'
+import { FewDistinct } from './anomaly-window.ts'
 import { hashText, type Signal } from './signal.ts'
 
 const [MINUTE, HOUR, DAY] = [60_000, 3_600_000, 86_400_000]
@@ -216,4 +217,18 @@ test('whatever comes, memory is bounded: windows, actors, routes and services st
   assert.ok(windows <= 16 * 2 * 100 && actors <= 16 * 2 * 10_000 && routes <= 256, `${windows} ${actors} ${routes}`)
   assert.ok(cutShort > 0)
   assert.ok(bytes <= 64 * 1_048_576, `${bytes}`)
+})
+
+test('different things are counted exactly while they are one or two, within a fifth at 100, and up to 621', () => {
+  const few = new FewDistinct()
+  const counts: number[] = []
+  for (let at = 0; at < 5_000; at += 1) {
+    few.add(hashText(`${at >> 1}`))
+    counts.push(few.count)
+  }
+  assert.deepEqual(counts.slice(0, 4), [1, 1, 2, 2])
+  assert.ok(Math.abs(counts[199]! - 100) < 20, `${counts[199]}`)
+  assert.equal(Math.round(Math.max(...counts)), 621)
+  few.clear()
+  assert.equal(few.count, 0)
 })

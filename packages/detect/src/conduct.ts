@@ -149,6 +149,7 @@ interface Count {
 const NODES_MAX = 256
 /** Said again after so long. */
 const REARM_MS = HOUR_MS
+const DECAY_SLACK = 0.5
 /** Less is nothing. */
 const LEAST = 0.05
 
@@ -170,7 +171,8 @@ export class Conduct {
     count.value = Math.min(1e6, value + weight)
     count.atMs = Math.max(count.atMs, atMs)
     const { times } = count
-    if (count.value >= limit) {
+    // What was forgotten of the first ones meanwhile makes them no fewer.
+    if (count.value >= (limit > 1 ? limit - DECAY_SLACK : limit)) {
       if (atMs - count.foundMs < REARM_MS) return undefined
       count.foundMs = atMs
       return { is: 'finding', times }

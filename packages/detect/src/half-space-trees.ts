@@ -121,8 +121,10 @@ export class HalfSpaceTrees {
     const [along, cuts, reference] = [this.#along, this.#cuts, this.#reference]
     let sum = 0
     for (let tree = 0; tree < TREES; tree += 1) {
-      const [base, from] = [tree * INNER, tree * NODES]
-      let [node, size] = [0, 1]
+      const base = tree * INNER
+      const from = tree * NODES
+      let node = 0
+      let size = 1
       let mass = reference[from]!
       while (node < INNER) {
         node = 2 * node + (point[along[base + node]!]! < cuts[base + node]! ? 1 : 2)
@@ -142,8 +144,10 @@ export class HalfSpaceTrees {
     const least = SIZE_PART * this.#referenceCount
     let sum = 0
     for (let tree = 0; tree < TREES; tree += 1) {
-      const [base, from] = [tree * INNER, tree * NODES]
-      let [node, size] = [0, 1]
+      const base = tree * INNER
+      const from = tree * NODES
+      let node = 0
+      let size = 1
       let mass = this.#reference[from]!
       while (node < INNER && mass > least) {
         node = 2 * node + (point[this.#along[base + node]!]! < this.#cuts[base + node]! ? 1 : 2)

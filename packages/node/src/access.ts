@@ -7,7 +7,7 @@ import { type Decision, type GuardRequest, normalizeRoutingPath, type Peer, type
 import { parseAddress, ringIssuer, type View } from '@ringwall/ring'
 import { z } from 'zod'
 import { ApiProblem } from './admin/problem.ts'
-import type { RunningNode } from './node.ts'
+import type { RunningNode } from './running-node.ts'
 
 /** Of a batch. */
 const EVALUATIONS_MAX = 500

@@ -6,7 +6,7 @@ import { encodeBase64url } from '@ringwall/ring/tx'
 import { dealTrusted, type KeyShare } from '@ringwall/threshold'
 import { type CheckFinding, checkCertificates, checkNode } from './check.ts'
 import type { DiskLock } from './disk/disk.ts'
-import type { RunningNode } from './node.ts'
+import type { RunningNode } from './running-node.ts'
 import type { WorkloadStanding } from './workloads/workload-api.ts'
 
 interface Facts {

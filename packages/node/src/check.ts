@@ -5,8 +5,8 @@ import type { CertificateStatus } from '@ringwall/proxy'
 import { KEY_NAMES, type KeyName, viewOfKey } from '@ringwall/ring'
 import { checkAttestation } from './enrolment/check-attestation.ts'
 import { checkAges, checkServed } from './fleet/check-fleet.ts'
-import type { RunningNode } from './node.ts'
 import { UNCONFIRMED_MAX } from './provisional.ts'
+import type { RunningNode } from './running-node.ts'
 import { checkWorkloads } from './workloads/check-workloads.ts'
 
 export interface CheckFinding {

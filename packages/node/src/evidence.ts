@@ -11,8 +11,8 @@ import { decodeBase64url } from '@ringwall/ring/tx'
 import { z } from 'zod'
 import type { DeskIncident } from './incidents.ts'
 import { verifySignature } from './keys.ts'
-import type { RunningNode } from './node.ts'
 import { ReceiptInvalid, type ReceiptVerdict, verifyProvenState, verifyReceipt } from './receipt.ts'
+import type { RunningNode } from './running-node.ts'
 
 const DOMAIN = 'RINGWALL_INCIDENT_V1\n'
 const FILE_CHARS_MAX = 256 * 1_048_576

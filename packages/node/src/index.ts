@@ -13,7 +13,7 @@ export { type CrsInstall, type CrsInstalled, installCrs } from './install-crs.ts
 export { generateKey, rawPublicKey, readPrivateKey, verifySignature } from './keys.ts'
 export { backupLedger, type LedgerFileReport, restoreLedger, verifyLedgerFiles } from './ledger-files.ts'
 export { runUp, type UpOptions } from './local/up.ts'
-export { type RunningNode, startNode } from './node.ts'
+export { startNode } from './node.ts'
 export { BucketClient, type BucketClientOptions, BucketFault } from './objects/bucket-client.ts'
 export { type ProtectOptions, runProtect, startProtect } from './protect.ts'
 export type { ReceiptVerdict } from './receipt.ts'
@@ -35,5 +35,6 @@ export {
   tryRequest,
 } from './rule-trial.ts'
 export { runNode } from './run-node.ts'
+export type { RunningNode } from './running-node.ts'
 export { runSidecar } from './sidecar/run-sidecar.ts'
 export { VERSION } from './version.ts'

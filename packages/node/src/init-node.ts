@@ -6,7 +6,7 @@ import { parseHostPort } from './address.ts'
 import { type Profile, parseNodeConfig } from './config.ts'
 import { StartError } from './errors.ts'
 import { generateKey } from './keys.ts'
-import { readGenesis } from './node.ts'
+import { readGenesis } from './own-entry.ts'
 
 export interface NodeInit {
   readonly id: string

@@ -69,6 +69,18 @@ test('a program that opens many secrets for the first time is found, by its name
   await again.insiders.stop()
 })
 
+test('a program that gets new objects of its buckets every day is used to that; another bucket is new once, and far more objects than ever are found', () => {
+  const { opens, found } = watch('objects')
+  const objects = (day: number, count: number, bucket = 'photos'): readonly string[] =>
+    Array.from({ length: count }, (_, at) => `${bucket}/${(day * 10_000 + at).toString(16).padStart(32, '0')}`)
+  for (let week = 0; week < 4; week += 1)
+    for (const day of [0, 2]) opens(week * 7 + day, objects(week * 7 + day, 60), 'key:RWAAAA')
+  opens(29, [...objects(29, 60), ...objects(29, 30, 'invoices')], 'key:RWAAAA')
+  assert.equal(found.length, 0)
+  opens(30, objects(30, 400), 'key:RWAAAA')
+  assert.match(found[0]?.reason ?? '', /^opened \d{3} secrets within an hour; in the last 30 days at most (8|9)\d an hour$/)
+})
+
 test('limits are the policy’s, and change without what was learned; off is off', () => {
   const { opens, found, use, insiders } = watch('limits', 'detectors: { insider: { secrets: { first: 30 } } }')
   for (let day = 0; day < 20; day += 1) opens(day, names(2))

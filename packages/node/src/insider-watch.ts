@@ -35,6 +35,8 @@ export interface InsiderWatchOptions {
   readonly now?: () => number
 }
 
+/** Bucket and version, as openings name an object. */
+const OBJECT_NAME = /^([^/]+)\/[0-9a-f]{32}$/
 /** What is in it is seen when it is agreed. */
 const CARRIES_STATEMENTS = 'POST /v1/transactions'
 
@@ -80,9 +82,12 @@ export class InsiderWatch {
     return this.#insiders?.counts() ?? { secrets: 0, admin: 0, account: 0 }
   }
 
+  /** Of objects the bucket is what is new or not: objects are new every day. */
   opened({ atMs, issuer, secrets }: SecretsOpened): void {
-    for (const [name] of secrets)
-      this.#observe({ atMs, sort: 'secrets', subject: issuer, item: hashText(name), thing: hashText(name) })
+    for (const [name] of secrets) {
+      const item = hashText(OBJECT_NAME.exec(name)?.[1] ?? name)
+      this.#observe({ atMs, sort: 'secrets', subject: issuer, item, thing: hashText(name) })
+    }
   }
 
   /** @param operation A kind of statement, or method and path of the admin API. @param issuer As statements have it. */

@@ -9,7 +9,7 @@ import { z } from 'zod'
 import { type NodeConfig, readNodeConfig } from './config.ts'
 import { diskOf } from './disk/offline.ts'
 import { StartError } from './errors.ts'
-import { readGenesis } from './node.ts'
+import { readGenesis } from './own-entry.ts'
 import { ringApplication } from './ring-application.ts'
 import { loadRuleLibrary } from './rules.ts'
 

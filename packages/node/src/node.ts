@@ -1,4 +1,5 @@
 /** One node: wires the packages in the order in which they need each other. No domain logic lives here. */
+
 import { type KeyObject, randomInt } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
@@ -10,18 +11,10 @@ import {
   SOURCE_SUMMARY_VERSION,
 } from '@ringwall/detect'
 import { readQuote } from '@ringwall/enroll'
-import { createFabric, type Fabric } from '@ringwall/fabric'
-import {
-  createGuard,
-  createRateLimiter,
-  type Decision,
-  type GuardEnvironment,
-  type GuardRequest,
-  type TokenVerdict,
-  type TokenVerifier,
-} from '@ringwall/guard'
+import { createFabric } from '@ringwall/fabric'
+import { createGuard, createRateLimiter, type GuardEnvironment } from '@ringwall/guard'
 import { createProofReplays, verifyOperatorToken } from '@ringwall/identity'
-import { type EvidenceStatement, type Ledger, LedgerError, type LedgerEvidence, openLedger } from '@ringwall/ledger'
+import { type EvidenceStatement, LedgerError, type LedgerEvidence, openLedger } from '@ringwall/ledger'
 import { Challenges, createProxy, type LoginEvent } from '@ringwall/proxy'
 import { type NewFinding, Notifier } from '@ringwall/respond'
 import {
@@ -29,23 +22,17 @@ import {
   type DenialSubject,
   denialOf,
   denialOfReuse,
-  type GenesisDocument,
   genesisHash,
-  type Hold,
   isCredentialSubject,
   isEnrolmentStatement,
   isFleetStatement,
   KEY_NAMES,
   type KeyName,
-  type NodeAge,
   nodeSubject,
   type Person,
-  parseGenesis,
   publicKeyOf,
   type RingApplication,
-  type RingNode,
   type RingState,
-  type RuleLibrary,
   type SignedStatement,
   TX_SKEW_MS_MAX,
   type View,
@@ -59,11 +46,10 @@ import {
   signingBytes,
   subjectId,
   type TxBody,
-  type TxContent,
   txId,
 } from '@ringwall/ring/tx'
 import { lockDirectory } from '@ringwall/store'
-import { openTelemetry, type Telemetry } from '@ringwall/telemetry'
+import { openTelemetry } from '@ringwall/telemetry'
 import type { Reader } from '@ringwall/vault'
 import { AcmeCertificates } from './acme/certificates.ts'
 import { Proofs } from './acme/proofs.ts'
@@ -81,7 +67,7 @@ import { ConductWatch, describeConduct } from './conduct-watch.ts'
 import { type NodeConfig, USUAL_OBJECT_SETTINGS } from './config.ts'
 import { DetectionWatch, describeDetected, followDetection, signalOf } from './detection.ts'
 import { askAtStart } from './disk/ask-at-start.ts'
-import { type Disk, openDisk, PASSPHRASE_VARIABLE } from './disk/disk.ts'
+import { openDisk, PASSPHRASE_VARIABLE } from './disk/disk.ts'
 import { DiskKeeper } from './disk/disk-keeper.ts'
 import { ReleaseHolder } from './disk/release-holder.ts'
 import { traceKey } from './disk/trace-key.ts'
@@ -99,7 +85,6 @@ import { EventLog } from './events.ts'
 import { credentialsOf, ExpiryWatch } from './expiry-watch.ts'
 import { CrowdsecFeed } from './feeds/crowdsec-feed.ts'
 import { openFeed } from './feeds/feed-config.ts'
-import type { FeedStatus } from './feeds/feed-pulls.ts'
 import { TaxiiFeed } from './feeds/taxii-feed.ts'
 import { AgeWatch, showAged } from './fleet/age-watch.ts'
 import { followReleases } from './fleet/follow-releases.ts'
@@ -113,15 +98,17 @@ import { factsOf } from './hashicorp/face-node.ts'
 import { ofAnomaly, ofDetected, ofFailedLogins, ofFlood, ofSlowLogins } from './incident-findings.ts'
 import { IncidentDesk } from './incidents.ts'
 import { openTaxiiSource } from './indicators/indicator-config.ts'
-import { type IndicatorStatus, IndicatorStore } from './indicators/indicator-store.ts'
+import { IndicatorStore } from './indicators/indicator-store.ts'
 import { describeInsider, InsiderWatch } from './insider-watch.ts'
 import { randomNonce, rawPublicKey, readPrivateKey, signMessage } from './keys.ts'
+import { isKnownDenial } from './known-denials.ts'
 import { LeaseKeeper } from './leases/lease-keeper.ts'
 import { LoginWatch } from './logins.ts'
 import { Members, peerOf } from './members.ts'
 import { NodeModel } from './model/node-model.ts'
 import { Objects } from './objects/objects.ts'
 import { ownDenials } from './own-denials.ts'
+import { ownEntry, readGenesis } from './own-entry.ts'
 import { PassKeys, usePassKeys } from './pass-keys.ts'
 import { LoginForms } from './people/login-forms.ts'
 import { LoginPortal } from './people/login-portal.ts'
@@ -145,6 +132,7 @@ import { cachingCompiler } from './rule-cache.ts'
 import { RuleTiming } from './rule-timing.ts'
 import { RuleWatch } from './rule-watch.ts'
 import { loadRuleLibrary } from './rules.ts'
+import type { RingLedger, RunningNode } from './running-node.ts'
 import { S3Server } from './s3/s3-server.ts'
 import { Foresight } from './signing/foresight.ts'
 import { KeyHolder } from './signing/key-holder.ts'
@@ -156,7 +144,6 @@ import { SlowLoginWatch } from './slow-login-watch.ts'
 import { sourceMeter } from './source-meter.ts'
 import { describeSubject } from './subject-text.ts'
 import { startTaxii } from './taxii/node-taxii.ts'
-import { readTextFile } from './text-file.ts'
 import { peersOf, sameKeys, tokensOf } from './token-trust.ts'
 import { type Traffic, TrafficWorkers } from './traffic-workers.ts'
 import { OpeningLog } from './vault/opening-log.ts'
@@ -165,120 +152,28 @@ import { VERSION } from './version.ts'
 import { WorkloadApi } from './workloads/workload-api.ts'
 
 const TICK_MS = 500
+
 const TX_VALID_MS = 60_000
+
 const OWN_DENIAL_WAIT_MS = 30_000
+
 /** A claim lasts little longer. */
 const PLAY_WAIT_MS = 5_000
+
 /** What comes within so long is told as one message. */
 const NOTIFY_GROUP_MS = 5_000
+
 const REDEEM_WAIT_MS = 8_000
+
 const DRAIN_MS = 2_000
+
 const KEY_TICK_MS = 500
+
 /** A view is the ring’s when a quorum certified it so lately. */
 const CURRENT_MS = 60_000
+
 /** Blocks that are older come while catching up. */
 const FORESEEN_MS_MAX = 10_000
-
-export type RingLedger = Ledger<RingState>
-
-/** What the admin API works on. */
-export interface RunningNode {
-  readonly config: NodeConfig
-  readonly disk: Disk
-  readonly region: string
-  readonly ring: string
-  readonly startedAtMs: number
-  readonly genesis: GenesisDocument
-  readonly application: RingApplication
-  readonly rules: RuleLibrary
-  readonly ledger: RingLedger
-  readonly fabric: Fabric
-  readonly proxy: Traffic
-  /** The same, when threads of their own take the traffic. */
-  readonly workers: TrafficWorkers | undefined
-  readonly telemetry: Telemetry
-  readonly early: EarlyDenials
-  /** Requests that rules matched. */
-  readonly archive: RequestArchive
-  /** What rules that only watch would do. */
-  readonly watch: RuleWatch
-  /** Where one thread does it all. */
-  readonly model: NodeModel | undefined
-  readonly audit: AuditLog | undefined
-  /** Certificates that it gets for itself. */
-  readonly acme: AcmeCertificates | undefined
-  readonly events: EventLog
-  readonly api: ApiActivity
-  readonly queries: PeerQueries
-  /** Signatures of the ring's key. */
-  readonly signing: SigningService
-  /** What SAML parties are to believe of this node: a certificate, DER in base64. */
-  readonly samlCertificate: () => Promise<string>
-  /** Openings of secrets. */
-  readonly vault: VaultService
-  /** Shards that it holds, and what clients do with objects through it. */
-  readonly objects: Objects
-  /** Those with this node's share. */
-  readonly openings: OpeningLog
-  /** For the programs on this machine. */
-  readonly workloads: WorkloadApi | undefined
-  /** Of those who come to join. */
-  readonly reception: NodeReception
-  /** Incidents, of all nodes. */
-  readonly desk: IncidentDesk
-  /** What identities are used to. */
-  readonly insiders: InsiderWatch
-  /** Where it tells what happens. */
-  readonly notifier: Notifier
-  /** Its part in runs of playbooks. */
-  readonly playbooks: NodePlaybooks
-  /** Programs that enforce its denials elsewhere. */
-  readonly bouncers: Bouncers
-  /** Whose decisions it takes in. */
-  feeds(): readonly FeedStatus[]
-  /** Sets of indicators that it loaded. */
-  indicators(): readonly IndicatorStatus[]
-  /** As the guard verifies bearer tokens now. */
-  tokens(): TokenVerifier
-  /** Why it is to take no more traffic: it is out of the ring, or noticed what puts it out. */
-  whyOut(): string | undefined
-  /** What operators hold it from, or its age. */
-  hold(): Hold | undefined
-  /** How old it may become. */
-  age(): NodeAge | undefined
-  /** When a node's link ended that is not linked now; undefined: it was not linked since this node started. */
-  lastSeenMs(id: string): number | undefined
-  /** True once it takes traffic and holds a view that a quorum certified since it started; or one of before, when it is cut off (`fleet.offline`). */
-  ready(): boolean
-  /** Why it is not ready; undefined: it is. */
-  whyNotReady(): string | undefined
-  /** Milliseconds since its view was certified. */
-  viewAgeMs(): number
-  view(): View
-  certifiedAtMs(): number | undefined
-  /** What the guard says to somebody who asks for something, but for limits, API and WAF. */
-  access(request: GuardRequest, verdict: TokenVerdict | undefined): Decision
-  /** Ed25519, by this node's key. */
-  sign(message: Uint8Array): Uint8Array
-  /**
-   * Enforces a denial at once and tells the others; anything else goes to the ledger alone.
-   *
-   * @throws {LedgerError} As `Ledger.submit`.
-   */
-  propose(bytes: Uint8Array, waitMs: number): ReturnType<RingLedger['submit']>
-  /**
-   * Lets go of everything but the traffic, which is served on by the last view: another process may start with the same data and take
-   * traffic on the same ports, then this one is to be stopped.
-   */
-  handOver(): Promise<void>
-  /** Resolves once the ring has wiped this node, and it has erased itself. */
-  readonly wiped: Promise<void>
-  /** As `propose`, in this node's name. */
-  proposeInOwnName(body: TxBody, waitMs: number): ReturnType<RingLedger['submit']>
-  /** What somebody else states, with its own pass, signed in this node's name. */
-  proposeContent(content: TxContent, waitMs: number): ReturnType<RingLedger['submit']>
-  stop(): Promise<void>
-}
 
 /** @throws {StartError} And the errors of fabric and ledger: each message is one line that says what to do. */
 export async function startNode(config: NodeConfig): Promise<RunningNode> {
@@ -1498,41 +1393,6 @@ function bodyIn(txs: readonly Uint8Array[], id: string): TxBody | undefined {
   return txs.map((bytes) => parseTx(bytes).content).find((content) => txId(content) === id)?.body
 }
 
-export function readGenesis(file: string): GenesisDocument {
-  const text = readTextFile(file, 'GENESIS_INVALID', 'the ring’s genesis document')
-  try {
-    return parseGenesis(text)
-  } catch (cause) {
-    throw new StartError('GENESIS_INVALID', `${file}: ${(cause as Error).message}`, { cause })
-  }
-}
-
-/**
- * This node as the genesis document lists it; its key must be the one on disk. One that joins later is as its configuration says,
- * until the ring has it.
- */
-function ownEntry(genesis: GenesisDocument, config: NodeConfig, publicKey: Uint8Array): RingNode {
-  const entry = genesis.nodes.find(({ id }) => id === config.id)
-  const key = encodeBase64url(publicKey)
-  if (entry === undefined) {
-    if (config.region !== undefined) {
-      const address = formatHostPort(config.listen.fabric)
-      return { id: config.id, region: config.region, address, publicKey: key, roles: ['edge'] }
-    }
-    throw new StartError(
-      'GENESIS_INVALID',
-      `${config.genesis}: lists no node ${config.id}; it has ${genesis.nodes.map(({ id }) => id).join(', ')}. A node that joins a running ring has its region in node.yaml: ringwall node init makes one`,
-    )
-  }
-  if (entry.publicKey !== key) {
-    throw new StartError(
-      'KEY_INVALID',
-      `${config.key}: is another key than the ring knows for ${config.id}; restore the node’s own key`,
-    )
-  }
-  return entry
-}
-
 /** This node, where it has secrets opened for itself. */
 function readerOfNode(id: string, key: KeyObject): Reader {
   return { issuer: `node:${id}`, certificate: '', sign: async (message) => encodeBase64url(signMessage(key, message)) }
@@ -1545,24 +1405,4 @@ function statementOf({ kind, digest, signature }: EvidenceStatement): SignedStat
 function viewOf(application: RingApplication, ledger: RingLedger, self: string): View {
   const { height, timestampMs } = ledger.status()
   return application.view(ledger.state(), height, timestampMs, self)
-}
-
-function currentDenial(view: View, subject: DenialSubject): Denial | undefined {
-  const id = subjectId(subject)
-  return view.denials.find(id, Date.now())
-}
-
-function isDenied(view: View, subject: DenialSubject): boolean {
-  return currentDenial(view, subject) !== undefined
-}
-
-/** A denial that is enforced already is no fault of the peer that passed it on. */
-function isKnownDenial(view: View, early: EarlyDenials, payload: Uint8Array): boolean {
-  try {
-    const said = denialOf(parseTx(payload).content, undefined)
-    if (said === undefined) return false
-    return isDenied(view, said.subject) || early.index.find(said.id, Date.now()) !== undefined
-  } catch {
-    return false
-  }
 }

@@ -11,8 +11,8 @@ import { checkNode } from './check.ts'
 import { freePort } from './free-port.ts'
 import { readOperator, signAsOperator } from './local/operator.ts'
 import { contextFile } from './local/provision.ts'
-import type { RunningNode } from './node.ts'
 import { startProtect } from './protect.ts'
+import type { RunningNode } from './running-node.ts'
 import { application, protectOptions } from './test-protect.ts'
 
 const get = (node: RunningNode, path = '/'): Promise<Response> =>

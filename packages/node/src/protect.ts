@@ -11,10 +11,11 @@ import { compareGiven, rememberGiven } from './local/given-policy.ts'
 import { readOperator, signAsOperator } from './local/operator.ts'
 import { contextFile, isProvisioned, type LocalNode, provisionRing, refreshContext, writeNodeConfigs } from './local/provision.ts'
 import { plainPolicy } from './local/up.ts'
-import { type RunningNode, startNode } from './node.ts'
+import { startNode } from './node.ts'
 import { readPolicyFile } from './policy-file.ts'
 import { findCrs } from './rules.ts'
 import { untilAskedToStop } from './run-node.ts'
+import type { RunningNode } from './running-node.ts'
 
 export interface ProtectOptions {
   readonly url: string

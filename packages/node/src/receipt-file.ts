@@ -2,7 +2,7 @@
 
 import { StartError } from './errors.ts'
 import { type EvidenceVerdict, verifyEvidence } from './evidence.ts'
-import { readGenesis } from './node.ts'
+import { readGenesis } from './own-entry.ts'
 import { ReceiptInvalid, type ReceiptVerdict, verifyReceipt } from './receipt.ts'
 import { readTextFile } from './text-file.ts'
 

@@ -7,10 +7,10 @@ import fc from 'fast-check'
 import { freePort } from './free-port.ts'
 import { readOperator, signAsOperator } from './local/operator.ts'
 import { contextFile } from './local/provision.ts'
-import type { RunningNode } from './node.ts'
 import { startProtect } from './protect.ts'
 import { type Receipt, verifyReceipt } from './receipt.ts'
 import { verifyReceiptFile } from './receipt-file.ts'
+import type { RunningNode } from './running-node.ts'
 import { application, protectOptions } from './test-protect.ts'
 
 async function receiptOf(node: RunningNode, requestId: string): Promise<string> {

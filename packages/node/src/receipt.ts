@@ -22,7 +22,7 @@ import { decodeBase64url, subjectId } from '@ringwall/ring/tx'
 import { z } from 'zod'
 import { Decision, type DecisionOfNode } from './decision-schema.ts'
 import { verifySignature } from './keys.ts'
-import type { RunningNode } from './node.ts'
+import type { RunningNode } from './running-node.ts'
 import { describeSubject } from './subject-text.ts'
 
 const DOMAIN = 'RINGWALL_RECEIPT_V1\n'

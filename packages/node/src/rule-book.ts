@@ -2,8 +2,8 @@
 import type { CompiledRoute, View } from '@ringwall/ring'
 import type { LinkDescription, RuleCounters, RuleDescription, RuleListing, RuleSet, RuleSource } from '@ringwall/waf'
 import { ApiProblem } from './admin/problem.ts'
-import type { RunningNode } from './node.ts'
 import type { RuleCounts } from './queries.ts'
+import type { RunningNode } from './running-node.ts'
 
 const SOURCE_LINES_MAX = 500
 

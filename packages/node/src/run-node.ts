@@ -3,7 +3,8 @@ import { flushCompileCache } from 'node:module'
 import { readNodeConfig } from './config.ts'
 import { StartError } from './errors.ts'
 import { tellLauncher } from './fleet/launcher-messages.ts'
-import { type RunningNode, startNode } from './node.ts'
+import { startNode } from './node.ts'
+import type { RunningNode } from './running-node.ts'
 
 const STOP_MS_MAX = 6_000
 

@@ -5,7 +5,7 @@
  */
 import { parsePrefixLoosely } from '@ringwall/ring'
 import { type BouncerDecision, type DecisionFilter, decisionJson } from '../bouncers/decision-journal.ts'
-import type { RunningNode } from '../node.ts'
+import type { RunningNode } from '../running-node.ts'
 import type { Answer, Call, Operation } from './http.ts'
 
 /** Of an answer, made and written at once. */

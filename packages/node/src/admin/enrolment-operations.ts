@@ -1,6 +1,6 @@
 /** What the admin API shows of invitations and devices, and of where others find the ring. */
 import { trustState } from '../enrolment/trust.ts'
-import type { RunningNode } from '../node.ts'
+import type { RunningNode } from '../running-node.ts'
 import type { Operation } from './http.ts'
 
 export function enrolmentOperations(node: RunningNode): readonly Operation[] {

@@ -1,7 +1,7 @@
 /** What the admin API shows of the fleet: labels, holds, versions, and how far updates are. */
 import { ageOf, fleetNode, heldOf, labelsOf, type NodeAge, recordOf, standingOf, updateOf } from '@ringwall/ring'
 import { trustState } from '../enrolment/trust.ts'
-import type { RunningNode } from '../node.ts'
+import type { RunningNode } from '../running-node.ts'
 import type { Operation } from './http.ts'
 
 export function fleetOperations(node: RunningNode): readonly Operation[] {

@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { makeEvidence } from '../evidence.ts'
 import type { DeskIncident } from '../incidents.ts'
-import type { RunningNode } from '../node.ts'
+import type { RunningNode } from '../running-node.ts'
 import type { Call, Operation } from './http.ts'
 import { ApiProblem } from './problem.ts'
 

@@ -14,7 +14,7 @@ import {
 import { LedgerError } from '@ringwall/ledger'
 import { KEY_NAMES, type KeyName, ringIssuer, viewOfKey } from '@ringwall/ring'
 import { z } from 'zod'
-import type { RunningNode } from '../node.ts'
+import type { RunningNode } from '../running-node.ts'
 import { AuthorityCertificates } from '../signing/authority-certificates.ts'
 import { type Asked, MintRefused, SigningError } from '../signing/signing-service.ts'
 import type { Answer, Call, Operation } from './http.ts'

@@ -4,7 +4,7 @@ import { LedgerError } from '@ringwall/ledger'
 import { databaseRole, type Lease, leaseUser, type SignedPass } from '@ringwall/ring'
 import { parseContent, type SignedTx, TxMalformed } from '@ringwall/ring/tx'
 import { z } from 'zod'
-import type { RunningNode } from '../node.ts'
+import type { RunningNode } from '../running-node.ts'
 import type { Call, Operation } from './http.ts'
 import { ApiProblem } from './problem.ts'
 

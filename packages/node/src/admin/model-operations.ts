@@ -2,8 +2,8 @@
 import { z } from 'zod'
 import { TrainingRefused } from '../model/model-trainer.ts'
 import type { NodeModel } from '../model/node-model.ts'
-import type { RunningNode } from '../node.ts'
 import type { ArchivedRequest } from '../request-archive.ts'
+import type { RunningNode } from '../running-node.ts'
 import type { Call, Operation } from './http.ts'
 import { ApiProblem } from './problem.ts'
 

@@ -1,6 +1,6 @@
 /** What the admin API says of people: who there is, and how each may log in. Keys are no secrets, and of no use here. */
 import type { Person } from '@ringwall/ring'
-import type { RunningNode } from '../node.ts'
+import type { RunningNode } from '../running-node.ts'
 import type { Operation } from './http.ts'
 
 export function peopleOperations(node: RunningNode): readonly Operation[] {

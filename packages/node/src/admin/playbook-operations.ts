@@ -14,7 +14,7 @@ import {
   subjectFault,
 } from '@ringwall/ring'
 import { z } from 'zod'
-import type { RunningNode } from '../node.ts'
+import type { RunningNode } from '../running-node.ts'
 import type { Call, Operation } from './http.ts'
 import { ApiProblem } from './problem.ts'
 

@@ -1,7 +1,7 @@
 /** What the admin API does with keys of the transit: shows them, and has them used for whoever signs for it. */
 import { mayManageTransit, mayUseTransit, type TransitKey, transitKey } from '@ringwall/ring'
 import { parseSignedTransitRequest } from '@ringwall/vault'
-import type { RunningNode } from '../node.ts'
+import type { RunningNode } from '../running-node.ts'
 import type { Call, Operation } from './http.ts'
 import { minted, requestIn } from './key-operations.ts'
 import { ApiProblem } from './problem.ts'

@@ -3,7 +3,7 @@ import { isLive, mayUseVault, OBJECT_VERSIONS_MAX, publicKeyOf, type SecretVersi
 import { encodeBase64url } from '@ringwall/ring/tx'
 import { type OpenAnswer, parseSignedOpenRequest, VaultError } from '@ringwall/vault'
 import { z } from 'zod'
-import type { RunningNode } from '../node.ts'
+import type { RunningNode } from '../running-node.ts'
 import { OpenRefused, type SignedAsk } from '../vault/vault-service.ts'
 import type { Call, Operation } from './http.ts'
 import { ApiProblem } from './problem.ts'

@@ -11,7 +11,8 @@ import { type Profile, readNodeConfig } from '../config.ts'
 import { StartError } from '../errors.ts'
 import { initNode } from '../init-node.ts'
 import { rawPublicKey, readPrivateKey } from '../keys.ts'
-import { type RunningNode, startNode } from '../node.ts'
+import { startNode } from '../node.ts'
+import type { RunningNode } from '../running-node.ts'
 
 const FABRIC_PORT = 7_081
 /** A whole fleet may come at once, and a node takes in only so many at a time. */

@@ -6,7 +6,7 @@ import { readNodeConfig } from '../config.ts'
 import { OperatorParts, operatorPart } from '../disk/recovery.ts'
 import { StartError } from '../errors.ts'
 import { readPrivateKey } from '../keys.ts'
-import { readGenesis } from '../node.ts'
+import { readGenesis } from '../own-entry.ts'
 import { type ImageReport, imageKey, readEnvelope, readImage, VOTES, writeImage, writeRestored } from './image.ts'
 
 /** Of the node whose configuration it is; it may run. @param recovery The operators' key. */

@@ -1,7 +1,7 @@
 /** What `ringwall check` says of the programs on this machine. */
 import { mayAttest } from '@ringwall/ring'
 import type { CheckFinding } from '../check.ts'
-import type { RunningNode } from '../node.ts'
+import type { RunningNode } from '../running-node.ts'
 
 export function checkWorkloads({
   config,
