@@ -161,7 +161,8 @@ function refusalOfReport(
   if (ran?.version === version && trying === null) return refuse('REPORT_REPEATED', `${issuer.name} has said so`)
   if (ran !== null && nowMs < ran.atMs + REPORT_MS_MIN) return refuse('REPORT_REPEATED', 'it said what it runs just now')
   const isKnown = fleet.releases.some((release) => release.version === version)
-  if (isKnown && trying?.version !== version && before !== version && ran?.version !== version)
+  // What it says first is what somebody installed, perhaps before the release was registered.
+  if (ran !== null && isKnown && trying?.version !== version && before !== version && ran.version !== version)
     return refuse('UPDATE_NOT_BEGUN', `${issuer.name} has not begun with ${version}: nodes ask before they do`)
   const far = fleet.nodes.find((node) => node.id !== issuer.name && node.ran !== null && !areNear(node.ran.version, version))
   if (far === undefined) return undefined

@@ -154,7 +154,9 @@ test('where the policy asks for two, a release waits for a second operator', () 
 test('an update goes from one node to its region to all, each after the wait, and no node begins before its turn', () => {
   const ring = new Ring(policyOf(UPDATE))
   assert.match(ring.reasonOf(report('trying'), 'node:n2'), /knows no release/)
+  ring.agree(report('running', '0.1.0'), 'node:n2')
   ring.agree(release('0.2.0'))
+  ring.nowMs += MINUTE
   assert.equal(ring.codeOf(report('running'), 'node:n2'), 'UPDATE_NOT_BEGUN')
   ring.agree(report('trying'), 'node:n2')
   assert.ok(isReleased(ring.state, 'n2', '020'.padStart(64, '0')))
@@ -182,6 +184,13 @@ test('the region of the first node comes second', () => {
   ring.nowMs += 10 * MINUTE
   assert.equal(ring.stage(), 'region')
   assert.match(ring.reasonOf(report('trying'), 'node:n2'), /region of n1/)
+})
+
+test('a node that was installed with a release before the ring knew it says so, and goes on from there', () => {
+  const ring = new Ring(policyOf(UPDATE))
+  ring.agree(release('0.2.0'))
+  ring.agree(report('running'), 'node:n2')
+  assert.equal(ring.codeOf(report('running'), 'node:n2'), 'REPORT_REPEATED')
 })
 
 test('a node that fails stops the update for all, and has those go back that have it, until an operator resumes it', () => {
