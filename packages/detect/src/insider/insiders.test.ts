@@ -44,6 +44,14 @@ function using(insiders: Insiders, sort: InsiderSort, subject: string) {
 const names = (count: number, prefix = 'secret'): readonly string[] =>
   Array.from({ length: count }, (_, index) => `${prefix}-${index}`)
 
+test('what comes late, after what was done today, is a past as well', () => {
+  const insiders = new Insiders(OPTIONS)
+  const ada = using(insiders, 'admin', 'operator:ada')
+  ada(at(28, 9), 'policy.set')
+  for (let day = 0; day < 28; day += 1) ada(at(day, 9), 'deny.add')
+  assert.equal(ada(at(28, 9, 5), ...names(5, 'operation')).length, 1)
+})
+
 test('secrets by the dozen within an hour by one who opened two in a month: said in words, at the limit and at twice that, and of nobody else', () => {
   const insiders = new Insiders(OPTIONS)
   const ada = using(insiders, 'secrets', 'operator:ada')

@@ -48,7 +48,7 @@ export function hourSlot(atMs: number): number {
 
 /**
  * @param item What is used for the first time or not. @param thing What counts for how much it is. Hashes of 32 bits.
- * @returns Whether it is more than was used in this half hour.
+ * @returns Whether it is more than was used in this half hour, as far as that is known: of half hours that are gone nothing is.
  */
 export function noteUse(profile: Profile, atMs: number, item: number, thing: number, isFirst: boolean): boolean {
   noteHour(profile, HOURS_AT + 2 * hourSlot(atMs), dayOf(atMs))
@@ -62,7 +62,7 @@ export function noteUse(profile: Profile, atMs: number, item: number, thing: num
     profile[slice] = number >>> 16
     profile[slice + 1] = number & 0xffff
   }
-  if (sliceNumber(profile, slice) !== number) return false
+  if (sliceNumber(profile, slice) !== number) return true
   const isMore = setBit(profile, slice + 2, bitOf(thing, SLICE_SEED, BITMAP_BITS))
   return (isFirst && setBit(profile, slice + 2 + BITMAP_WORDS, bitOf(item, SLICE_SEED, BITMAP_BITS))) || isMore
 }
