@@ -9,9 +9,9 @@
  */
 
 const PLACES = 8_192
-/** How late the loop may be: about what people notice. */
-export const LATE_MS_MAX = 50
-const LATE_MS_WELL = 15
+/** How late the loop may be: a request waits for some turns of it, which together are what people notice. */
+export const LATE_MS_MAX = 20
+const LATE_MS_WELL = 8
 /** Late once is a compilation, or another program; late so often in a row is too much work. */
 const LATE_TICKS = 3
 /** Nobody is refused for asking this little, unless hardly anybody asks more and the loop stays late; nor then for asking less than the other. */
