@@ -49,7 +49,7 @@ test('property: a text that is scanned in parts has the slots that it has otherw
       fc.array(texts, { maxLength: 4 }),
       fc.constantFrom(0, 12, 60, 1_000_000),
       (slots, subjects, tableWordsMax) => {
-        const automaton = automatonOf(buildTables(slots, tableWordsMax))
+        const automaton = automatonOf(buildTables(slots, tableWordsMax), 0)
         const other = automatonOf(buildTables(slots, tableWordsMax))
         for (const text of [...subjects, ...subjects]) {
           const found = [...other.scan(text)]
@@ -65,7 +65,7 @@ test('property: a text that is scanned in parts has the slots that it has otherw
 
 test('a scan in parts takes steps in proportion to the length too, and characters above 255 match nothing', () => {
   const literals = [`${'a'.repeat(400)}b`, `${'a'.repeat(200)}c`]
-  const automaton = automatonOf(buildTables([literals], 0))
+  const automaton = automatonOf(buildTables([literals], 0), 0)
   const deep = `${'a'.repeat(399)}d`.repeat(2_000)
   assert.equal(automaton.scan(deep, new LongText(deep)).length, 0)
   const found = `${deep}${literals[1]}`

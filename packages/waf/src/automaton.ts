@@ -178,8 +178,11 @@ function next(
 
 /** Of a long text, that are scanned at the same time. */
 const PARTS = 4
+/** A shorter text takes less than going through all states for what it met. */
+const PARTS_CHARS_MIN = 16_384
 
-export function automatonOf(tables: AutomatonTables): Automaton {
+/** @param partsCharsMin From this length on a text is scanned in parts. */
+export function automatonOf(tables: AutomatonTables, partsCharsMin = PARTS_CHARS_MIN): Automaton {
   const { slotCount, classCount, classes, table, childrenFrom, fails, outputsFrom, outputsTo, outputs } = tables
   const words = (slotCount + 31) >>> 5
   const rowCount = table.length / classCount
@@ -244,7 +247,8 @@ export function automatonOf(tables: AutomatonTables): Automaton {
 
   /** States with rows that a long scan came through. */
   const through = new Uint8Array(rowCount)
-  const longest = depthOf(childrenFrom)
+  /** Further on whatever began in the part before is without a row, and was followed aside. */
+  const overlap = depthOf(childrenFrom, rowCount) + 1
   /** Up to where each part of a long text was followed aside. */
   const aside = new Int32Array(PARTS)
 
@@ -267,7 +271,7 @@ export function automatonOf(tables: AutomatonTables): Automaton {
 
   /**
    * Four parts at a time: each next state comes out of a table larger than the nearest cache, and four of them are waited for together.
-   * What begins in one part and ends in the next is seen by the first, which goes on for as long as a literal may be.
+   * What begins in one part and ends in the next is seen by the first, which goes on for as long as a state with a row may have begun before.
    */
   const scanLong = (bytes: Uint8Array): void => {
     const { length } = bytes
@@ -297,9 +301,9 @@ export function automatonOf(tables: AutomatonTables): Automaton {
       seen[c] = 1
       seen[d] = 1
     }
-    scanPart(bytes, second, Math.min(length, second + longest), a, 0)
-    scanPart(bytes, third, Math.min(length, third + longest), b, 1)
-    scanPart(bytes, fourth, Math.min(length, fourth + longest), c, 2)
+    scanPart(bytes, second, Math.min(length, second + overlap), a, 0)
+    scanPart(bytes, third, Math.min(length, third + overlap), b, 1)
+    scanPart(bytes, fourth, Math.min(length, fourth + overlap), c, 2)
     scanPart(bytes, fourth + part, length, d, 3)
     for (let number = 0; number < rowCount; number += 1) if (seen[number] === 1) note(number)
     seen.fill(0)
@@ -312,7 +316,7 @@ export function automatonOf(tables: AutomatonTables): Automaton {
       scans = scans === 0xffff_ffff ? 1 : scans + 1
       if (scans === 1) met.fill(0)
       const { length } = text
-      if (long?.areCharacters === true) {
+      if (length >= partsCharsMin && long?.areCharacters === true) {
         scanLong(long.bytes)
         return found ?? NO_SLOTS
       }
@@ -347,10 +351,10 @@ export function automatonOf(tables: AutomatonTables): Automaton {
   }
 }
 
-/** Of the longest literal, in characters. */
-function depthOf(childrenFrom: Int32Array): number {
+/** Of the deepest of the first states, in characters from the root. */
+function depthOf(childrenFrom: Int32Array, stateCount: number): number {
   let depth = 0
-  for (let from = 0, to = 1; from < to; depth += 1) [from, to] = [to, childrenFrom[to]!]
+  for (let from = 0, to = 1; from < to && from < stateCount; depth += 1) [from, to] = [to, childrenFrom[to]!]
   return depth - 1
 }
 
