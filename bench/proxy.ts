@@ -219,10 +219,11 @@ async function denyMany(data: string): Promise<void> {
 }
 
 /** One request on a connection that stays. @throws When nothing listens. */
-function openOne({ port, tls, more }: Pick<Contender, 'port' | 'tls' | 'more'>): Promise<Socket> {
+/** @param localAddress Of the client. */
+function openOne({ port, tls, more }: Pick<Contender, 'port' | 'tls' | 'more'>, localAddress = '127.0.0.1'): Promise<Socket> {
   const fields = more.map(([name, value]) => `${name}: ${value}\r\n`).join('')
   return new Promise((settle, refuse) => {
-    const place = { port, host: '127.0.0.1' }
+    const place = { port, host: '127.0.0.1', localAddress }
     const socket = tls ? connectTls({ ...place, rejectUnauthorized: false }) : connect(place)
     socket.on('error', refuse)
     socket.once('data', () => settle(socket))
@@ -328,8 +329,10 @@ function residentKb(pid: number): number {
 
 async function openIdle(contender: Contender): Promise<Socket[]> {
   const sockets: Socket[] = []
+  // From several addresses: one source may have 4,096 connections and no more.
   for (let at = 0; at < IDLE_CONNECTIONS; at += 100) {
-    sockets.push(...(await Promise.all(Array.from({ length: 100 }, () => openOne(contender)))))
+    const source = `127.0.0.${2 + ((at / 100) % 8)}`
+    sockets.push(...(await Promise.all(Array.from({ length: 100 }, () => openOne(contender, source)))))
   }
   return sockets
 }
