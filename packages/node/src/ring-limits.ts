@@ -6,8 +6,8 @@ import { decodeLimitMessages, encodeLimitMessages } from './limit-messages.ts'
 
 const TICK_MS = 50
 const REACH_EVERY_TICKS = 8
-/** While nodes share no budget: what they said last still counts when they begin to. */
-const IDLE_REACH_EVERY_TICKS = 20
+/** While nodes share no budget: what they said last still counts when they begin to, also when some turns came late. */
+const IDLE_REACH_EVERY_TICKS = 14
 /** Who waited when the last shared budget went is answered by then. */
 const LEFT_OVER_MS = 60_000
 
@@ -27,6 +27,7 @@ export class RingLimits {
   #isShared = false
   #untilMs = Number.NEGATIVE_INFINITY
   #ticks = 0
+  #wasIdle = true
   #flushing = false
 
   constructor(options: RingLimitsOptions) {
@@ -83,7 +84,9 @@ export class RingLimits {
     this.#readPolicy()
     const nowMs = Date.now()
     const isIdle = !this.#isShared && nowMs > this.#untilMs
-    this.#ticks += 1
+    // The owner of a budget gives all of it only if it has heard lately that the others know it as the owner.
+    this.#ticks = this.#wasIdle && !isIdle ? 1 : this.#ticks + 1
+    this.#wasIdle = isIdle
     if (this.#ticks % (isIdle ? IDLE_REACH_EVERY_TICKS : REACH_EVERY_TICKS) === 1) {
       this.#follow()
       this.#tellReach()
