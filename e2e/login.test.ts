@@ -195,8 +195,10 @@ test('Chromium makes a passkey, logs in with it through two nodes, and is out ev
   for (const node of [1, 2])
     await eventually(
       `n${node} refuses it`,
-      async () => (await ask(ring.traffic(node), '/', { headers: { cookie } })).status === 403,
+      async () => (await ask(ring.traffic(node), '/', { headers: { cookie } })).status === 401,
     )
+  await page.goto(at(2, '/c'))
+  assert.equal(new URL(page.url()).pathname, '/.ringwall/login', 'she may log in again')
 
   // Who knows which passkey she has learns nothing by it, and uses up nothing of hers: a person has 30 logins in five minutes.
   const { credentials } = await cdp.send('WebAuthn.getCredentials', { authenticatorId })
@@ -272,7 +274,7 @@ test('a password works without script, is stored nowhere, and guessing it is bou
   for (const node of [1, 2])
     await eventually(
       `n${node} lets bob go`,
-      async () => (await ask(ring.traffic(node), '/', { headers: { cookie } })).status === 403,
+      async () => (await ask(ring.traffic(node), '/', { headers: { cookie } })).status === 401,
     )
   await context.close()
 })

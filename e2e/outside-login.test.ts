@@ -332,7 +332,7 @@ test('somebody of oidc-provider logs in without script, is known on every node, 
   for (const node of [1, 2])
     await eventually(
       `n${node} lets him go`,
-      async () => (await ask(ring.traffic(node), '/', { headers: { cookie } })).status === 403,
+      async () => (await ask(ring.traffic(node), '/', { headers: { cookie } })).status === 401,
     )
   await context.close()
 })
@@ -378,7 +378,7 @@ test('an invitation links an account outside to somebody of the directory; an ad
   for (const node of [1, 2])
     await eventually(
       `n${node} lets her go`,
-      async () => (await ask(ring.traffic(node), '/', { headers: { cookie } })).status === 403,
+      async () => (await ask(ring.traffic(node), '/', { headers: { cookie } })).status === 401,
     )
   await context.close()
 
@@ -415,7 +415,7 @@ test('somebody who is logged in by the very account that an invitation links is 
   await page.getByRole('link', { name: 'Use Corp' }).click()
   await page.waitForURL(at(1, '/'))
   assert.notEqual(await cookieOf(context), held)
-  await eventually('the session of before is over on the other node', async () => (await openTo(held)) === 403)
+  await eventually('the session of before is over on the other node', async () => (await openTo(held)) === 401)
   assert.equal((await told(page)).headers['x-user'], 'nell')
   // Where she was logged in besides she is asked, and not sent back to where she is refused.
   await beside.goto(at(2, '/.ringwall/login'))
@@ -512,7 +512,7 @@ test('somebody of a second ring logs in by its OpenID Provider', { timeout: 60_0
   for (const node of [1, 2])
     await eventually(
       `n${node} lets her go`,
-      async () => (await ask(ring.traffic(node), '/', { headers: { cookie } })).status === 403,
+      async () => (await ask(ring.traffic(node), '/', { headers: { cookie } })).status === 401,
     )
   const logs = [1, 2].map((node) => readFileSync(join(ring.data, `n${node}`, 'output.log'), 'utf8')).join('')
   assert.match(logs, /a login by other-ring: OUTSIDE_UNREACHABLE: the token endpoint of other-ring says invalid_client/)

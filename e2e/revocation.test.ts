@@ -48,7 +48,11 @@ test('01 a session revoked at one node is dead on all four, its open WebSockets 
   const told = ring.cli('session', 'revoke', 's-1', '--issuer', ISSUER, '--reason', 'stolen')
   assert.equal(told.code, 0, told.stderr)
   await Promise.all(cut.map(({ closed }) => closed))
-  for (const node of ALL) assert.deepEqual([await statusAt(node, stolen), await statusAt(node, mine)], [403, 200])
+  for (const node of ALL) assert.deepEqual([await statusAt(node, stolen), await statusAt(node, mine)], [401, 200])
+  // RFC 6750 section 3.1: its client is to get another.
+  const { headers, body } = await ask(ring.traffic(1), '/', { headers: bearer(stolen) })
+  assert.match(String(headers['www-authenticate']), /^Bearer error="invalid_token", DPoP error="invalid_token"/)
+  assert.match(body, /code: revoked/)
   assert.ok(kept.every((one) => one.isOpen()))
   for (const { socket } of kept) socket.close()
 })
@@ -58,7 +62,7 @@ test('02 who signs in again after a moment gets in, on every node', async () => 
   const [old, fresh] = [token({ sub: 'bob', iat: nowS - 60 }), token({ sub: 'bob', iat: nowS + 30 })]
   const told = ring.cli('identity', 'revoke', 'bob', '--issued-before', 'now')
   assert.equal(told.code, 0, told.stderr)
-  await everywhere('the old is refused', async (node) => (await statusAt(node, old)) === 403)
+  await everywhere('the old is refused', async (node) => (await statusAt(node, old)) === 401)
   for (const node of ALL) assert.equal(await statusAt(node, fresh), 200)
   const listed = ring.cli('deny', 'ls', '--node', 'n4')
   assert.match(listed.stdout, /issued-before +\S+Z bob/)

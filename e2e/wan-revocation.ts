@@ -2,7 +2,7 @@
  * `npm run e2e:wan-revocation`: tokens that are revoked on seven validators in three regions, one absent and one lying (`wan-scene.ts`), each
  * node in turn revoking: one by its id (jti) and all of a service (sub), of tokens that the ring minted, and a session (sid) of an outside
  * issuer's. A WebSocket that the token opened is held through every honest node. Prints how long it takes until the last honest node refuses the
- * token (403) and until the last WebSocket is cut.
+ * token (401) and until the last WebSocket is cut.
  *
  * Then each region is cut off in turn, a token is revoked on one side, and the regions are joined again. No honest node may take the token
  * after it first refused it, nor any of them SETTLED_MS after the healing; both are asked for 20 s more. Exits with 1 when one does.
@@ -94,7 +94,7 @@ async function revocations(ring: WanRing): Promise<void> {
     const sockets = await Promise.all(HONEST.map((node) => openWebSocket(PORT, one.token, address(node))))
     const closed = Promise.all(sockets.map(({ closed }) => closed.then(() => performance.now())))
     const began = performance.now()
-    const watched = everywhere(one.token, 403, HONEST, REVOKED_MS_MAX)
+    const watched = everywhere(one.token, 401, HONEST, REVOKED_MS_MAX)
     const told = ring.client(from).denyAdd(one.subject, TTL_MS, 'measured', { waitMs: 20_000 })
     const last = at(await watched, began)
     const lastCut = at(await withinMs(closed, REVOKED_MS_MAX, 'a WebSocket of a revoked token is still open'), began)
@@ -167,18 +167,18 @@ async function apart(ring: WanRing, nth: number): Promise<{ readonly taken: numb
       .catch((error: unknown) => {
         if (!(error instanceof ApiError)) throw error
       })
-    await everywhere(one.token, 403, revoking, REVOKED_MS_MAX)
+    await everywhere(one.token, 401, revoking, REVOKED_MS_MAX)
     await sleep(APART_MS)
     const stillTaken = (await Promise.all(waiting.map((node) => statusWith(node, one.token)))).every((status) => status === 200)
     heal(NODES)
     const healedMs = performance.now()
-    const settledMs = at(await everywhere(one.token, 403, HONEST, REVOKED_MS_MAX + SETTLED_MS), healedMs)
+    const settledMs = at(await everywhere(one.token, 401, HONEST, REVOKED_MS_MAX + SETTLED_MS), healedMs)
     await withinMs(Promise.all(sockets.map(({ closed }: OpenWebSocket) => closed)), REVOKED_MS_MAX, 'a WebSocket is still open')
     await sleep(WATCHED_MS)
     let taken = 0
     for (const [node, { stop }] of watches) {
       const seen = await stop()
-      const first = seen.findIndex(({ status }) => status === 403)
+      const first = seen.findIndex(({ status }) => status === 401)
       const again = seen.filter(({ atMs, status }, i) => status === 200 && (i > first || atMs > healedMs + SETTLED_MS)).length
       if (again > 0)
         process.stdout.write(`  BAD   n${node} took the token ${again} times after it was refused, or too long after\n`)

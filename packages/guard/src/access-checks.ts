@@ -1,6 +1,14 @@
 /** Who it is, whether that is denied, and whether they may: certificates, tokens, people, callers, policies of authorization. */
 
-import { type AccessAnswer, type AccessQuestion, type CompiledRoute, callerRefusal, mayAttest, ringIssuer } from '@ringwall/ring'
+import {
+  type AccessAnswer,
+  type AccessQuestion,
+  type CompiledRoute,
+  callerRefusal,
+  type DenialSubject,
+  mayAttest,
+  ringIssuer,
+} from '@ringwall/ring'
 import type { Objection, RequestJudgement, TokenCredential } from './judgement.ts'
 import { personRefusal } from './people.ts'
 import { readingsOf } from './routing-path.ts'
@@ -34,8 +42,13 @@ export function accessObjection(
   if (verdict?.ok === true) {
     judgement.credential = verdict
     judgement.check = 'denial'
-    const denied = denial(environment, (index) => index.matchCredential(verdict, nowMs))
-    if (denied !== undefined) return denied
+    let subject: DenialSubject['kind'] | undefined
+    const denied = denial(environment, (index) => {
+      const found = index.matchCredential(verdict, nowMs)
+      subject = found?.subject.kind
+      return found
+    })
+    if (denied !== undefined) return ofCredential(denied, judgement, subject)
   }
   if (verdict?.ok === true && verdict.claims.use === 'session' && judgement.session === undefined && !judgement.isReview)
     return { outcome: 'deny', status: 401, reason: 'a session is shown as a token', rule: 'people:login' }
@@ -78,6 +91,17 @@ export function accessObjection(
     if (other !== undefined) return { ...other, reason: `the path reads otherwise, too: ${other.reason}` }
   }
   return undefined
+}
+
+/**
+ * A revoked token is no token any more: 401, so that its client gets another (RFC 6750 section 3.1). Whoever is logged in by a session that is over
+ * may log in again; a person who is denied as such may not.
+ */
+function ofCredential(denied: Objection, judgement: RequestJudgement, subject: DenialSubject['kind'] | undefined): Objection {
+  if (judgement.session === undefined) return { ...denied, status: 401 }
+  if (subject !== 'token' && subject !== 'session' && subject !== 'issued-before') return denied
+  judgement.loginWanted = true
+  return { ...denied, status: 401 }
 }
 
 /** Is a certificate that verified when it was shown still good? */

@@ -269,10 +269,10 @@ const OUTCOMES: readonly (readonly [name: string, request: GuardRequest, outcome
     }),
     '401 identity',
   ],
-  ['a denied token', request('/account', bearer('alice.stolen')), `403 denial ${TOKEN}`],
-  ['a denied token where none is needed', request('/', bearer('alice.stolen')), `403 denial ${TOKEN}`],
-  ['a denied subject where no token is needed', request('/', bearer('mallory.1')), `403 denial ${SUBJECT}`],
-  ['a session denied by gossip', request('/', bearer('eve.1')), `403 denial denial:${GOSSIPED[2]!.id}`],
+  ['a denied token', request('/account', bearer('alice.stolen')), `401 denial ${TOKEN}`],
+  ['a denied token where none is needed', request('/', bearer('alice.stolen')), `401 denial ${TOKEN}`],
+  ['a denied subject where no token is needed', request('/', bearer('mallory.1')), `401 denial ${SUBJECT}`],
+  ['a session denied by gossip', request('/', bearer('eve.1')), `401 denial denial:${GOSSIPED[2]!.id}`],
   ['a session of that name with another issuer', request('/', bearer('eve.1.partner')), '200 none'],
   ['an invalid token where none is needed', request('/', bearer('bad')), '200 none'],
   ['a denied account, form', request('/login', { method: 'POST' }), `403 denial ${ACCOUNT}`, { body: 'pw=x&user=%20Victim' }],
@@ -704,7 +704,7 @@ test('what was allowed is judged again when its token or its source is denied, a
       const decision = guard.review(judgement, now(subject))
       assert.deepEqual(
         [decision?.outcome, decision?.status, decision?.rule, decision?.provisional],
-        ['deny', 403, `denial:${subjectId(subject)}`, true],
+        ['deny', subject.kind === 'ip' ? 403 : 401, `denial:${subjectId(subject)}`, true],
       )
     }
   }
@@ -749,7 +749,7 @@ test('authorization: nobody known gets 401, somebody known 403, each with the po
       '403 authorization authorization:default',
       /reads otherwise, too: no policy of shop/,
     ],
-    [request('/alice/1', bearer('alice.stolen')), `403 denial ${TOKEN}`, /seen attacking/],
+    [request('/alice/1', bearer('alice.stolen')), `401 denial ${TOKEN}`, /seen attacking/],
     // An issuer whose tokens this route does not take says nothing about who it is.
     [request('/account/x', bearer('guest.1')), '403 identity', /claim role/],
   ]

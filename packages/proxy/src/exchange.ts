@@ -891,7 +891,7 @@ export class Exchange implements UpstreamRequestOwner, HeldResponseOwner, Delive
         retryAfterS,
         budget: this.#judgement?.decision?.budget,
         location,
-        code: refusalCode(this.#judgement?.decision),
+        code: refusalCode(this.#judgement),
       })
     const fields = [...headers, ...this.#client.listener.ownFields, ...this.#explanation()]
     this.answered = true

@@ -1,10 +1,12 @@
 /** What a client sees when we answer ourselves: the status and the request id, nothing of the rule that refused it. */
-import type { Budget, Decision } from '@ringwall/guard'
+import type { Budget, Judgement } from '@ringwall/guard'
 import { httpDate } from './forward-head.ts'
 import { nodeHttp } from './node-http.ts'
 
 /** Both ways in which a token comes (RFC 6750 section 3, RFC 9449 section 7.1). */
 const CHALLENGE = 'Bearer, DPoP algs="EdDSA ES256 ES384"'
+/** For a token that is revoked (RFC 6750 section 3.1). */
+const CHALLENGE_REVOKED = 'Bearer error="invalid_token", DPoP error="invalid_token", algs="EdDSA ES256 ES384"'
 
 export interface Refusal {
   /** Names and values in turn. */
@@ -21,7 +23,7 @@ export function refusal(
     readonly retryAfterS?: number | undefined
     /** Of the limit that is used up. */
     readonly budget?: Budget | undefined
-    /** Why, where that is no secret: `view-stale`, `password-breached`. */
+    /** Why, where that is no secret: `view-stale`, `revoked`, `password-breached`. */
     readonly code?: string | undefined
     /** Of a redirect. */
     readonly location?: string | undefined
@@ -52,15 +54,18 @@ export function refusal(
       headers.push('ratelimit', `"limit";r=0;t=${seconds}`)
     }
   }
-  if (status === 401 && options.code !== 'login-required') headers.push('www-authenticate', CHALLENGE)
+  if (status === 401 && options.code !== 'login-required')
+    headers.push('www-authenticate', options.code === 'revoked' ? CHALLENGE_REVOKED : CHALLENGE)
   return { headers, body }
 }
 
 /** What a client may know of why: the ring's own state, and what its user is to mend. */
-export function refusalCode(decision: Decision | undefined): string | undefined {
+export function refusalCode(judgement: Pick<Judgement, 'decision' | 'loginWanted'> | undefined): string | undefined {
+  const decision = judgement?.decision
   if (decision?.check === 'staleness') return 'view-stale'
   if (decision?.outcome !== 'deny') return undefined
-  if (decision.rule === 'people:login') return 'login-required'
+  if (decision.status === 401 && (decision.rule === 'people:login' || judgement?.loginWanted === true)) return 'login-required'
+  if (decision.status === 401 && decision.check === 'denial') return 'revoked'
   return decision.rule === 'password:breached' ? 'password-breached' : undefined
 }
 
