@@ -34,6 +34,7 @@ import type {
   RuleSet,
   RuleSource,
 } from './types.ts'
+import { Company, type Sharing, Unions } from './unions.ts'
 import { type Part, SOURCES, type Target, type TargetList, targetList, VARIABLES, xmlQuery } from './variables.ts'
 
 /**
@@ -86,6 +87,8 @@ class Builder {
   readonly #parts = new Map<string, Part>()
   readonly #targets = new Map<string, Target>()
   readonly #chains = new Map<string, TransformationChain>()
+  readonly #unions = new Unions()
+  readonly #companies = new Map<number, Company>()
   readonly #steps = new Map<Transformation, Step>()
   readonly #pairs = new Map<string, PairOfListAndChain & { readonly wanted: number[] }>()
   readonly #slots: (readonly string[])[] = []
@@ -319,7 +322,17 @@ class Builder {
     }
     if (node.kind === 'action') {
       const operator = unconditionalMatch({ text: '', macro: parseMacro(''), data: () => '' })
-      return { ...common, list: undefined, operator, negated: false, slot: -1, hint: -1, pair: undefined, memoIndex: -1 }
+      return {
+        ...common,
+        list: undefined,
+        operator,
+        negated: false,
+        slot: -1,
+        hint: -1,
+        pair: undefined,
+        sharing: undefined,
+        memoIndex: -1,
+      }
     }
     const list = this.#list(targets)
     const operator = this.#operator(node.operator)
@@ -336,7 +349,13 @@ class Builder {
       : undefined
     if (pair !== undefined) addSlot(pair.wanted, slot)
     const pure = operator.impure !== true && !node.operator.argument.text.includes('%{')
-    return { ...common, list, operator, negated, slot, hint, pair, memoIndex: pure ? this.#links++ : -1 }
+    const sharing = pure && !negated && operator.pattern !== undefined ? this.#sharing(operator.pattern, chain) : undefined
+    return { ...common, list, operator, negated, slot, hint, pair, sharing, memoIndex: pure ? this.#links++ : -1 }
+  }
+
+  #sharing({ source, parsed }: NonNullable<CompiledOperator['pattern']>, chain: TransformationChain): Sharing {
+    const company = numbered(this.#companies, chain.index, () => new Company(this.#unions))
+    return { source, parsed, company, union: undefined, asks: 0, matches: 0, alone: false }
   }
 
   #mapped(name: string, step: (text: string) => string): (text: string) => string {

@@ -6,6 +6,7 @@ import { hasSlot } from './slots.ts'
 import type { Entry, RequestState } from './state.ts'
 import { addBit, hasBit, Subject } from './subject.ts'
 import type { RuleTrace } from './trace.ts'
+import { noteAsked } from './unions.ts'
 
 /** Runs the effects of what matches, also where a later link of the chain does not. */
 export function ruleMatches(rule: CompiledRule, run: RuleRun, trace?: RuleTrace): boolean {
@@ -144,7 +145,11 @@ function matches(link: Link, subject: Subject, state: RequestState): boolean {
     if (!hasSlot(subject.found(state.automaton, state), link.slot)) return negated
     if (operator.exact === true && !link.capture) return !negated
   }
+  const { sharing } = link
+  if (sharing?.union?.rulesOut(subject, state) === true) return false
   state.capturing = link.capture
   state.long = subject.long
-  return operator.matches(subject.text, state) !== negated
+  const isMatch = operator.matches(subject.text, state)
+  if (sharing !== undefined) noteAsked(sharing, isMatch)
+  return isMatch !== negated
 }

@@ -30,6 +30,9 @@ export class Subject {
   settled = false
   /** Kept between requests: worth knowing about. */
   readonly remembered: boolean
+  /** Of unions of patterns, a bit each: those that were asked, and those of which some pattern may match; see `PatternUnion`. */
+  unionsAsked = 0
+  unionsLeft = 0
   #screen: Slots | undefined
   #long: LongText | undefined
 
