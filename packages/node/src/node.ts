@@ -57,7 +57,7 @@ import { unsealer } from './acme/unseal.ts'
 import { formatHostPort } from './address.ts'
 import { AdminServer, CONSOLE_DIRECTORY } from './admin/http.ts'
 import { adminOperations } from './admin/operations.ts'
-import { AnomalyWatch, describeAnomaly, followAnomalies } from './anomaly-watch.ts'
+import { AnomalyWatch, describeAnomaly, followAnomalies, keepAnomalies } from './anomaly-watch.ts'
 import { ApiActivity } from './api-activity.ts'
 import { AuditLog } from './audit-log.ts'
 import { BotNames } from './bot-names.ts'
@@ -1013,7 +1013,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       onSources: (from, payload) => {
         if (payload[0] === SOURCE_SUMMARY_VERSION) slowLogins.merge(from, payload)
         else if (payload[0] === RULE_SUMMARY_VERSION) detection.merge(from, payload, Date.now())
-        else if (payload[0] === ANOMALY_SUMMARY_VERSION) anomalies.merge(from, payload, Date.now())
+        else if (payload[0] === ANOMALY_SUMMARY_VERSION) anomalies.merge(from, payload)
         else if (payload[0] === INSIDER_SUMMARY_VERSION) insiders?.merge(from, payload)
         else if (payload[0] === STREAMS_VERSION) signals.merge(payload, Date.now())
         else desk.merge(from, payload, Date.now())
@@ -1039,7 +1039,9 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         events.add('finding', 'warn', describeAnomaly(found))
         reportFound(ofAnomaly(found))
       },
+      salt: randomInt(2 ** 32),
     })
+    closers.push(await keepAnomalies(anomalies, { file: join(config.data, 'anomalies.bin'), disk: disk.seal, log }))
     closers.push(followAnomalies(anomalies, fabric))
     const detection = new DetectionWatch({
       self: config.id,
