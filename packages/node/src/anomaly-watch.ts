@@ -6,7 +6,7 @@ import { AnomalyDetector, type AnomalyFinding, type Signal } from '@ringwall/det
 import type { Fabric } from '@ringwall/fabric'
 import { anomaliesOf, type View } from '@ringwall/ring'
 import { sourceText } from './detection.ts'
-import { KEEP_MS, KeptMemory, type KeptMemoryOptions } from './kept-memory.ts'
+import { type KeptFile, keepDetector } from './kept-memory.ts'
 
 const EXPIRE_MS = 3_000
 const TELL_MS = 60_000
@@ -21,8 +21,6 @@ export interface AnomalyWatchOptions {
   /** 32 bits that nobody else knows; 0 unless given. */
   readonly salt?: number | undefined
 }
-
-export type AnomalyFileOptions = Pick<KeptMemoryOptions, 'file' | 'disk' | 'log'>
 
 export class AnomalyWatch {
   readonly #options: AnomalyWatchOptions
@@ -122,16 +120,8 @@ export function followAnomalies(watch: AnomalyWatch, fabric: Pick<Fabric, 'broad
 }
 
 /** Takes up what was kept, and keeps it every ten minutes. @returns Keeps it once more, and ends it. */
-export async function keepAnomalies(watch: AnomalyWatch, options: AnomalyFileOptions): Promise<() => Promise<void>> {
-  const kept = new KeptMemory({ ...options, what: 'what is usual', bytesMax: KEPT_BYTES_MAX })
-  await kept.takeUp((pieces) => watch.restore(pieces, Date.now()))
-  const keep = (): Promise<void> => kept.keep(() => watch.memory(Date.now()))
-  const timer = setInterval(() => void keep(), KEEP_MS)
-  timer.unref()
-  return () => {
-    clearInterval(timer)
-    return keep()
-  }
+export function keepAnomalies(watch: AnomalyWatch, file: KeptFile): Promise<() => Promise<void>> {
+  return keepDetector(watch, { ...file, what: 'what is usual', bytesMax: KEPT_BYTES_MAX })
 }
 
 /** One line for people. */

@@ -14,6 +14,8 @@ const HEARD_MS_MIN = 1_000
 /** 10,000 profiles with the longest names. */
 const KEPT_BYTES_MAX = 16 * 1_048_576
 const DAY_MS = 86_400_000
+/** Back by more, the clock was set. */
+const BACK_MS = 60_000
 /** What a block says that comes late teaches, and is no news. */
 const NEWS_MS = 600_000
 
@@ -54,6 +56,7 @@ export class InsiderWatch {
   #insiders: Insiders | undefined
   #settings: InsiderPolicy | undefined
   readonly #heardMs = new Map<string, number>()
+  #tickedMs = 0
   #timers: readonly NodeJS.Timeout[] = []
   readonly #kept: KeptMemory
 
@@ -142,7 +145,11 @@ export class InsiderWatch {
     return this.#insiders
   }
 
+  /** Every few seconds, by the clock. */
   #tell(): void {
+    const nowMs = this.#now()
+    if (nowMs < this.#tickedMs - BACK_MS) this.#current()?.setBack(nowMs)
+    this.#tickedMs = nowMs
     const summary = this.#current()?.summary()
     if (summary !== undefined) this.#options.fabric.broadcast('signals', summary)
   }

@@ -71,6 +71,27 @@ export class KeptMemory {
   }
 }
 
+export type KeptFile = Pick<KeptMemoryOptions, 'file' | 'disk' | 'log'>
+
+export interface KeptDetector {
+  /** Undefined: it is off. */
+  memory(nowMs: number): Iterable<Uint8Array> | undefined
+  restore(pieces: Iterable<Uint8Array>, nowMs: number): void
+}
+
+/** Takes up what was kept, and keeps it every ten minutes. @returns Keeps it once more, and ends it. */
+export async function keepDetector(detector: KeptDetector, options: KeptMemoryOptions): Promise<() => Promise<void>> {
+  const kept = new KeptMemory(options)
+  await kept.takeUp((pieces) => detector.restore(pieces, Date.now()))
+  const keep = (): Promise<void> => kept.keep(() => detector.memory(Date.now()))
+  const timer = setInterval(() => void keep(), KEEP_MS)
+  timer.unref()
+  return () => {
+    clearInterval(timer)
+    return keep()
+  }
+}
+
 function* framed(pieces: Iterable<Uint8Array>): Generator<Uint8Array> {
   const digest = createHash('sha256')
   const told = (bytes: Uint8Array): Uint8Array => {

@@ -65,7 +65,7 @@ import { Bouncers } from './bouncers/bouncers.ts'
 import { openBreaches } from './breached-passwords.ts'
 import { ConductWatch, describeConduct } from './conduct-watch.ts'
 import { type NodeConfig, USUAL_OBJECT_SETTINGS } from './config.ts'
-import { DetectionWatch, describeDetected, followDetection, signalOf } from './detection.ts'
+import { DetectionWatch, describeDetected, followDetection, keepDetection, signalOf } from './detection.ts'
 import { askAtStart } from './disk/ask-at-start.ts'
 import { openDisk, PASSPHRASE_VARIABLE } from './disk/disk.ts'
 import { DiskKeeper } from './disk/disk-keeper.ts'
@@ -1055,6 +1055,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         reportFound(ofDetected(found))
       },
     })
+    closers.push(await keepDetection(detection, { file: join(config.data, 'usual.bin'), disk: disk.seal, log }))
     closers.push(followDetection(detection, fabric))
     insiders = new InsiderWatch({
       fabric,
