@@ -388,6 +388,7 @@ test('the largest summary that a node makes is one that others take', () => {
   }
 })
 
+const SMALL = { knownMax: 10_000 }
 const FROM_NEW: DetectionRule = {
   name: 'stuffing',
   by: ['source'],
@@ -407,7 +408,7 @@ const attempt = (atMs: number, source: string, account: string, how: 'failed' | 
   signal({ atMs, source, account, login: how, route: 'login' })
 /** Two days: one good login from each of 50 addresses, and ten failed ones every five minutes. */
 function lived(rules: readonly DetectionRule[]): RuleDetector {
-  const detector = make(rules)
+  const detector = make(rules, 'n1', SMALL)
   for (let at = 0; at < 576; at += 1) {
     const atMs = T0 + at * 5 * MINUTE
     detector.observe(attempt(atMs, `192.0.2.${at % 50}`, `a${at % 50}`, 'good'))
@@ -426,7 +427,7 @@ test('what is known and usual is there after a restart; other rules leave it; aw
   const endMs = T0 + 2 * DAY
   const pieces = [...detector.memory(endMs)].map((piece) => Uint8Array.from(piece))
   const restarted = (nowMs: number, rules = [FROM_NEW, BURST]): RuleDetector => {
-    const one = make(rules)
+    const one = make(rules, 'n1', SMALL)
     one.restore(pieces, nowMs)
     return one
   }
@@ -447,7 +448,7 @@ test('what is known and usual is there after a restart; other rules leave it; aw
       .filter(({ rule }) => rule === 'campaign').length
   assert.equal(burst(restarted(endMs), endMs + HOUR, 15), 0, 'as usual')
   assert.equal(burst(restarted(endMs), endMs + HOUR, 90), 1)
-  const other = make([FROM_NEW, { ...BURST, usual: 2.5 }, SCANNING])
+  const other = make([FROM_NEW, { ...BURST, usual: 2.5 }, SCANNING], 'n1', SMALL)
   other.inherit(detector)
   assert.equal(burst(other, endMs + HOUR, 90), 0, 'of another rule nothing is usual yet')
   assert.equal(stuff(other, endMs + 2 * HOUR, '192.0.2.7'), 0)
@@ -458,7 +459,7 @@ test('what is known and usual is there after a restart; other rules leave it; aw
     [...pieces, pieces.at(-1)!],
     pieces.with(0, pieces[0]!.with(1, 9)),
   ])
-    assert.throws(() => make([FROM_NEW, BURST]).restore(wrong, endMs), MemoryMalformed)
+    assert.throws(() => make([FROM_NEW, BURST], 'n1', SMALL).restore(wrong, endMs), MemoryMalformed)
   assert.throws(() => restarted(endMs + 31 * DAY), /30 days/)
 })
 

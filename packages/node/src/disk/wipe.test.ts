@@ -25,6 +25,7 @@ test('a wipe erases all that a node writes, its key file and its audit log, coun
       'usual.bin.corrupt-1',
       'signal-streams',
       'taxii/feed/state.json',
+      'model/1.weights',
       'keys/share.sealed',
       'keys/sealing/share.sealed',
       'traces/key',

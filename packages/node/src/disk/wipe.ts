@@ -27,6 +27,7 @@ const WRITTEN = [
   'signal-streams',
   'playbooks',
   'taxii',
+  'model',
   'peers.json',
 ]
 /** What a crash, a damaged file or a fault of the disk leaves beside one of them. */
