@@ -48,7 +48,7 @@ function tree(version: string, change: (file: string) => string = () => ''): str
   symlinkSync(join(ROOT, 'node_modules'), join(root, 'node_modules'))
   const manifest = join(root, 'packages/node/package.json')
   writeFileSync(manifest, readFileSync(manifest, 'utf8').replace('"version": "0.1.0"', `"version": "${version}"`))
-  const file = join(root, 'packages/node/src/node.ts')
+  const file = join(root, 'packages/node/src/start/membership.ts')
   const text = readFileSync(file, 'utf8')
   const changed = change(text)
   // A release that is to be bad and is as good as the one before it would be installed, and shown nothing.
@@ -236,7 +236,7 @@ try {
   const good = make('0.2.0')
   const dead = make('0.3.0', (text) => `throw new Error('this release does not start')\n${text}`)
   const unready = make('0.4.0', (text) =>
-    text.replace('const whyNotReady = (): string | undefined => {', `$& if (Date.now() > 0) return 'it never is'`),
+    text.replace('whyNotReady(): string | undefined {', `$& if (Date.now() > 0) return 'it never is'`),
   )
   cli('release', 'make', at('tree-0.2.0'), '--key', at('other.key'), '--out', at('other.release'))
 

@@ -63,10 +63,16 @@ export class ExpiryWatch {
   }
 }
 
+/** A certificate that the node's configuration names. */
+export interface ExpiringFile {
+  readonly file: string
+  readonly notAfterMs: number
+}
+
 /** Of a node: certificates that it shows, and vouchers that devices still need. */
 export function credentialsOf(
   certificates: readonly CertificateStatus[],
-  est: { readonly file: string; readonly notAfterMs: number } | undefined,
+  est: ExpiringFile | undefined,
   { enrolment }: Pick<RingState, 'enrolment'>,
 ): readonly Credential[] {
   const shown = certificates.map(({ certificate, names, notAfterMs }) => ({

@@ -22,7 +22,7 @@ import { addBit, type Bits, type Step, SubjectMemo, type TransformationChain, wo
 import { RuleTrace } from './trace.ts'
 import { type Program, Transaction } from './transaction.ts'
 import { htmlEntityDecode } from './transformations/html-entity-decode.ts'
-import type { Transformation } from './transformations/index.ts'
+import { CASE_ONLY, type Transformation } from './transformations/index.ts'
 import { urlDecodeUniWith } from './transformations/url-decode.ts'
 import type {
   CompiledExclusions,
@@ -34,6 +34,7 @@ import type {
   RuleSet,
   RuleSource,
 } from './types.ts'
+import { Company, type Sharing, Unions } from './unions.ts'
 import { type Part, SOURCES, type Target, type TargetList, targetList, VARIABLES, xmlQuery } from './variables.ts'
 
 /**
@@ -86,6 +87,8 @@ class Builder {
   readonly #parts = new Map<string, Part>()
   readonly #targets = new Map<string, Target>()
   readonly #chains = new Map<string, TransformationChain>()
+  readonly #unions = new Unions()
+  readonly #companies = new Map<number, Company>()
   readonly #steps = new Map<Transformation, Step>()
   readonly #pairs = new Map<string, PairOfListAndChain & { readonly wanted: number[] }>()
   readonly #slots: (readonly string[])[] = []
@@ -308,7 +311,9 @@ class Builder {
     const names = [...inherited, ...actions.transformations].map(([name, step]) => [name, this.#mapped(name, step)] as const)
     const chain = numbered(this.#chains, names.map(([name]) => name).join(), (index) => ({
       index,
-      steps: names.map(([, apply]) => numbered(this.#steps, apply, (number) => ({ index: number, apply }))),
+      steps: names.map(([, apply]) =>
+        numbered(this.#steps, apply, (number) => ({ index: number, apply, caseOnly: CASE_ONLY.has(apply) })),
+      ),
     }))
     const common = {
       chain,
@@ -319,7 +324,17 @@ class Builder {
     }
     if (node.kind === 'action') {
       const operator = unconditionalMatch({ text: '', macro: parseMacro(''), data: () => '' })
-      return { ...common, list: undefined, operator, negated: false, slot: -1, hint: -1, pair: undefined, memoIndex: -1 }
+      return {
+        ...common,
+        list: undefined,
+        operator,
+        negated: false,
+        slot: -1,
+        hint: -1,
+        pair: undefined,
+        sharing: undefined,
+        memoIndex: -1,
+      }
     }
     const list = this.#list(targets)
     const operator = this.#operator(node.operator)
@@ -336,7 +351,13 @@ class Builder {
       : undefined
     if (pair !== undefined) addSlot(pair.wanted, slot)
     const pure = operator.impure !== true && !node.operator.argument.text.includes('%{')
-    return { ...common, list, operator, negated, slot, hint, pair, memoIndex: pure ? this.#links++ : -1 }
+    const sharing = pure && !negated && operator.pattern !== undefined ? this.#sharing(operator.pattern, chain) : undefined
+    return { ...common, list, operator, negated, slot, hint, pair, sharing, memoIndex: pure ? this.#links++ : -1 }
+  }
+
+  #sharing({ source, parsed }: NonNullable<CompiledOperator['pattern']>, chain: TransformationChain): Sharing {
+    const company = numbered(this.#companies, chain.index, () => new Company(this.#unions))
+    return { source, parsed, company, union: undefined, asks: 0, matches: 0, alone: false }
   }
 
   #mapped(name: string, step: (text: string) => string): (text: string) => string {

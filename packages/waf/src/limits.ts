@@ -147,3 +147,10 @@ export const REMOVED_TARGETS_MAX = 2_000
 export const DFA_PROGRAM_MAX = 50_000
 export const DFA_TABLE_CELLS_MAX = 65_536
 export const DFA_THREADS_MAX = 32_768
+
+/** Patterns that one automaton asks for together, after so many asks of each; and the threads in all its states (at most 2 MB with its table). */
+export const UNION_PATTERNS_MAX = 8
+export const UNION_ASKS_MIN = 1_000
+export const UNION_THREADS_MAX = 131_072
+/** A longer text is for each of them to leap through. */
+export const UNION_TEXT_CHARS_MAX = 1_023

@@ -6,6 +6,7 @@ import { hasSlot } from './slots.ts'
 import type { Entry, RequestState } from './state.ts'
 import { addBit, hasBit, Subject } from './subject.ts'
 import type { RuleTrace } from './trace.ts'
+import { noteAsked } from './unions.ts'
 
 /** Runs the effects of what matches, also where a later link of the chain does not. */
 export function ruleMatches(rule: CompiledRule, run: RuleRun, trace?: RuleTrace): boolean {
@@ -42,7 +43,12 @@ function linkMatches(link: Link, out: readonly RemovedTarget[], run: RuleRun, tr
     for (let i = 0; i < effects.length; i += 1) effects[i]!(run)
     return true
   }
-  if (link.pair === undefined) return valuesMatch(link, state.gather(list), out, run, trace)
+  if (link.pair === undefined) {
+    const entries = state.gather(list)
+    const union = link.multiMatch || list.volatile || entries.length < SIFTED_VALUES_MIN ? undefined : link.sharing?.union
+    const left = union === undefined ? entries : state.leftBy(union, list, entries, link.chain)
+    return left.length > 0 && valuesMatch(link, left, out, run, trace)
+  }
   let matched = false
   // Part by part: most have nothing that this link waits for.
   for (let i = 0; i < list.parts.length; i += 1) {
@@ -144,7 +150,11 @@ function matches(link: Link, subject: Subject, state: RequestState): boolean {
     if (!hasSlot(subject.found(state.automaton, state), link.slot)) return negated
     if (operator.exact === true && !link.capture) return !negated
   }
+  const { sharing } = link
+  if (sharing?.union?.rulesOut(subject, state) === true) return false
   state.capturing = link.capture
   state.long = subject.long
-  return operator.matches(subject.text, state) !== negated
+  const isMatch = operator.matches(subject.text, state)
+  if (sharing !== undefined) noteAsked(sharing, isMatch)
+  return isMatch !== negated
 }

@@ -6,6 +6,7 @@ import type { EngineMode } from './settings.ts'
 import type { PairOfListAndChain, RequestState } from './state.ts'
 import type { TransformationChain } from './subject.ts'
 import type { LinkDescription, WafMatch } from './types.ts'
+import type { Sharing } from './unions.ts'
 import type { Target, TargetList } from './variables.ts'
 
 export type Phase = 1 | 2 | 3 | 4 | 5
@@ -26,6 +27,8 @@ export interface Link {
   readonly hint: number
   /** Set when the literals of all values can be looked up at once. */
   readonly pair: PairOfListAndChain | undefined
+  /** Of a pattern that may be asked together with others. */
+  readonly sharing: Sharing | undefined
   /** Run for every value that matches. */
   readonly effects: readonly Effect[]
   /** Number of the link in its rule set, where what the operator says depends on the text alone; else -1. */

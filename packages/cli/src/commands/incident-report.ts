@@ -2,6 +2,7 @@
  * An incident as a page for people who have no ring: what `incident export` wrote, once it verifies. One file without scripts or anything from
  * elsewhere; browsers print it as PDF. All that it shows is somebody's word, so nothing of it is markup.
  */
+import { escapeHtml } from '@ringwall/waf'
 import { printable } from '../format.ts'
 import type { Verdict } from './incident.ts'
 
@@ -150,10 +151,8 @@ function utc(atMs: number): string {
     .replace('T', ' ')} UTC`
 }
 
-const ESCAPES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' }
-
 function escaped(plain: string): string {
-  return printable(plain).replace(/[&<>"']/g, (character) => ESCAPES[character] as string)
+  return escapeHtml(printable(plain))
 }
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {

@@ -6,6 +6,7 @@ import { hash } from 'node:crypto'
 import { ENROL_PATH, LOGIN_PATH, LOGOUT_PATH } from '@ringwall/guard'
 import { PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN } from '@ringwall/identity'
 import type { PortalAnswer } from '@ringwall/proxy'
+import { escapeHtml } from '@ringwall/waf'
 
 const STYLE = `
 :root{color-scheme:light dark;font:1rem/1.5 system-ui,sans-serif;--line:light-dark(#767676,#8f8f8f);--accent:light-dark(#0b57d0,#a8c7fa);--on:light-dark(#fff,#062e6f);--bad:light-dark(#b3261e,#f2b8b5)}
@@ -80,12 +81,6 @@ const POLICY = [
   "frame-ancestors 'none'",
 ].join('; ')
 
-const ESCAPES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' }
-
-export function escaped(text: string): string {
-  return text.replace(/[&<>"']/g, (character) => ESCAPES[character] as string)
-}
-
 /** Beyond names and values that every page has, in turn. */
 export interface PageOptions {
   readonly status: number
@@ -105,12 +100,12 @@ function page(title: string, body: string, { status, headers = [] }: PageOptions
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
-<title>${escaped(title)}</title>
+<title>${escapeHtml(title)}</title>
 <style>${STYLE}</style>
 </head>
 <body>
 <main>
-<h1>${escaped(title)}</h1>
+<h1>${escapeHtml(title)}</h1>
 ${body}
 </main>
 <script>${SCRIPT}</script>
@@ -127,11 +122,11 @@ function ascii(text: string): string {
 
 const hidden = (fields: Readonly<Record<string, string>>): string =>
   Object.entries(fields)
-    .map(([name, value]) => `<input type="hidden" name="${escaped(name)}" value="${escaped(value)}">`)
+    .map(([name, value]) => `<input type="hidden" name="${escapeHtml(name)}" value="${escapeHtml(value)}">`)
     .join('')
 
 const said = (text: string | undefined): string =>
-  `<p id="said" class="bad" role="alert"${text === undefined ? ' hidden' : ''}>${escaped(text ?? '')}</p>`
+  `<p id="said" class="bad" role="alert"${text === undefined ? ' hidden' : ''}>${escapeHtml(text ?? '')}</p>`
 
 export interface LoginPage {
   /** Where it is that they log in. */
@@ -157,7 +152,7 @@ const offered = (providers: readonly OfferedProvider[], words: string, isFirst: 
   providers
     .map(
       ({ title, href }, at) =>
-        `<p><a class="button${isFirst && at === 0 ? ' first' : ''}" href="${escaped(href)}">${escaped(`${words} ${title}`)}</a></p>`,
+        `<p><a class="button${isFirst && at === 0 ? ' first' : ''}" href="${escapeHtml(href)}">${escapeHtml(`${words} ${title}`)}</a></p>`,
     )
     .join('\n')
 
@@ -169,7 +164,7 @@ export function loginPage(
 ): PortalAnswer {
   const common = { form, to }
   const [passkeys, passwords] = [methods.includes('passkey'), methods.includes('password')]
-  const passkey = `<form id="passkey" class="script" hidden method="post" action="${LOGIN_PATH}" data-kind="get" data-challenge="${escaped(challenge)}" data-domain="${escaped(domain)}">
+  const passkey = `<form id="passkey" class="script" hidden method="post" action="${LOGIN_PATH}" data-kind="get" data-challenge="${escapeHtml(challenge)}" data-domain="${escapeHtml(domain)}">
 ${hidden({ ...common, with: 'passkey', id: '', authenticatorData: '', clientDataJSON: '', signature: '' })}
 <button class="first" type="submit">Log in with a passkey</button>
 </form>`
@@ -185,7 +180,7 @@ ${hidden({ ...common, with: 'password' })}
   return page(
     'Log in',
     [
-      `<p>to ${escaped(host)}</p>`,
+      `<p>to ${escapeHtml(host)}</p>`,
       said(text),
       passkeys ? passkey : '',
       passkeys && !passwords ? alone : '',
@@ -219,13 +214,13 @@ export function enrolPage(shown: EnrolPage, options: PageOptions): PortalAnswer 
   const { host, form, name, key, methods, providers, challenge, domain, user } = shown
   const common = { form, name, key }
   const [passkeys, passwords] = [methods.includes('passkey'), methods.includes('password')]
-  const passkey = `<form id="passkey" class="script" hidden method="post" action="${ENROL_PATH}" data-kind="create" data-challenge="${escaped(challenge)}" data-domain="${escaped(domain)}" data-user="${escaped(user)}" data-name="${escaped(name)}">
+  const passkey = `<form id="passkey" class="script" hidden method="post" action="${ENROL_PATH}" data-kind="create" data-challenge="${escapeHtml(challenge)}" data-domain="${escapeHtml(domain)}" data-user="${escapeHtml(user)}" data-name="${escapeHtml(name)}">
 ${hidden({ ...common, with: 'passkey', id: '', authenticatorData: '', clientDataJSON: '', publicKey: '' })}
 <button class="first" type="submit">Make a passkey</button>
 </form>`
   const password = `<form method="post" action="${ENROL_PATH}">
 ${hidden({ ...common, with: 'password' })}
-<input type="hidden" autocomplete="username" value="${escaped(name)}">
+<input type="hidden" autocomplete="username" value="${escapeHtml(name)}">
 <label for="password">Password</label>
 <input id="password" name="password" type="password" required autocomplete="new-password" minlength="${PASSWORD_CHARS_MIN}" maxlength="${PASSWORD_CHARS_MAX}" aria-describedby="rule">
 <p class="hint" id="rule">At least ${PASSWORD_CHARS_MIN} characters; several words do well.</p>
@@ -236,10 +231,10 @@ ${hidden({ ...common, with: 'password' })}
   return page(
     `Welcome, ${name}`,
     [
-      `<p>Choose how you log in to ${escaped(host)}. This link works once.</p>`,
+      `<p>Choose how you log in to ${escapeHtml(host)}. This link works once.</p>`,
       shown.other === undefined
         ? ''
-        : `<p>You are logged in here as ${escaped(shown.other)}. What you choose now logs in as ${escaped(name)}: go on only if you are both.</p>`,
+        : `<p>You are logged in here as ${escapeHtml(shown.other)}. What you choose now logs in as ${escapeHtml(name)}: go on only if you are both.</p>`,
       said(shown.said),
       passkeys ? passkey : '',
       passkeys && passwords ? '<div class="or script" hidden>or</div>' : '',
@@ -269,10 +264,10 @@ const SCOPE_WORDS: Readonly<Record<string, string>> = {
 }
 
 export function consentPage({ client, to, name, scope, form, action }: ConsentPage, options: PageOptions): PortalAnswer {
-  const items = scope.split(' ').map((one) => `<li>${escaped(SCOPE_WORDS[one] ?? one)}</li>`)
-  const body = `<p>You are ${escaped(name)}. ${escaped(client)} (${escaped(to)}) asks for:</p>
+  const items = scope.split(' ').map((one) => `<li>${escapeHtml(SCOPE_WORDS[one] ?? one)}</li>`)
+  const body = `<p>You are ${escapeHtml(name)}. ${escapeHtml(client)} (${escapeHtml(to)}) asks for:</p>
 <ul>${items.join('')}</ul>
-<form method="post" action="${escaped(action)}">${hidden({ form })}
+<form method="post" action="${escapeHtml(action)}">${hidden({ form })}
 <button class="first" type="submit" name="answer" value="yes">Allow</button>
 <p></p>
 <button type="submit" name="answer" value="no">Refuse</button>
@@ -287,7 +282,7 @@ export function logoutPage(
   options: PageOptions,
   onwards: { readonly fields: Readonly<Record<string, string>>; readonly origin: string } = { fields: {}, origin: '' },
 ): PortalAnswer {
-  const body = `<p>from ${escaped(host)}, on all of its servers.</p>
+  const body = `<p>from ${escapeHtml(host)}, on all of its servers.</p>
 <form method="post" action="${LOGOUT_PATH}">${hidden({ ...onwards.fields, form })}<button class="first" type="submit">Log out</button></form>`
   return page('Log out', body, options, onwards.origin)
 }
@@ -300,12 +295,12 @@ export function onwardsPage(
   options: PageOptions,
   goesOnTo = '',
 ): PortalAnswer {
-  const form = `<form id="onwards" method="post" action="${escaped(action)}">${hidden(fields)}<button class="first" type="submit">Go on</button></form>`
+  const form = `<form id="onwards" method="post" action="${escapeHtml(action)}">${hidden(fields)}<button class="first" type="submit">Go on</button></form>`
   return page(title, form, options, goesOnTo)
 }
 
 /** With a way on, if there is one. */
 export function noticePage(title: string, text: string, options: PageOptions & { readonly again?: boolean }): PortalAnswer {
   const on = options.again === true ? `\n<p><a href="${LOGIN_PATH}">Log in</a></p>` : ''
-  return page(title, `<p>${escaped(text)}</p>${on}`, options)
+  return page(title, `<p>${escapeHtml(text)}</p>${on}`, options)
 }

@@ -1,6 +1,7 @@
 import type { LongText } from '../long-text.ts'
 import type { Expandable } from '../macro.ts'
 import type { PatternFacts } from '../prepared.ts'
+import type { Pattern } from '../regex/syntax.ts'
 import type { WafEnvironment } from '../types.ts'
 
 /** What an operator may ask of the transaction it runs in. */
@@ -34,6 +35,8 @@ export interface CompiledOperator {
   readonly literals?: readonly string[] | undefined
   /** Any of the literals is all that it takes to match. */
   readonly exact?: boolean
+  /** What it is that it looks for, where that is a pattern. */
+  readonly pattern?: { readonly source: string; readonly parsed: () => Pattern } | undefined
   /** Depends on more than the text: macros, or what the caller knows. */
   readonly impure?: boolean
   /** Compares the number that a text begins with to this one, or to the one that the variable of TX holds, when that is all it does. */

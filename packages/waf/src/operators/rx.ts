@@ -31,6 +31,7 @@ export interface CompiledPattern {
   readonly anchored: boolean
   readonly literals: readonly string[] | undefined
   readonly charsMin: number
+  parsed(): Pattern
   /** Made when the pattern first runs; null when its counts make it too large. */
   linear(): LinearMatcher | null
 }
@@ -54,6 +55,7 @@ export function compilePattern(source: string, facts?: PatternFacts): CompiledPa
     anchored,
     literals,
     charsMin,
+    parsed,
     linear: () => (linear === undefined ? (linear = linearMatcher(parsed()) ?? null) : linear),
   }
 }
@@ -88,7 +90,11 @@ export const rx: OperatorFactory = ({ text: source, macro, prepared }) => {
   const pattern = compilePattern(source, prepared?.read.get(source))
   prepared?.write.set(source, pattern)
   const { literals, charsMin } = pattern
-  return { literals, matches: (text, context) => text.length >= charsMin && search(pattern, text, context) }
+  return {
+    literals,
+    pattern: { source, parsed: pattern.parsed },
+    matches: (text, context) => text.length >= charsMin && search(pattern, text, context),
+  }
 }
 
 /**

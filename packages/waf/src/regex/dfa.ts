@@ -16,6 +16,8 @@ import type { Pattern } from './syntax.ts'
 
 export interface LinearMatcher {
   readonly exact: boolean
+  /** How often its states were thrown away. */
+  readonly renewals: number
   /**
    * Where the first match that ends ends, -1 for none. What it costs beyond a look at each character, building states, is added
    * to the meter's work; the search gives up with -1 when that exceeds `workMax`.
@@ -117,10 +119,12 @@ class LazyAutomaton {
   #restGeneration = 0
   /** How often the table was thrown away: numbers of states mean nothing beyond it. */
   #generation = 0
+  readonly #threadsMax: number
 
-  constructor(program: Program, restarts = true) {
+  constructor(program: Program, restarts = true, threadsMax = DFA_THREADS_MAX) {
     this.#program = program
     this.#restarts = restarts
+    this.#threadsMax = threadsMax
     const { sets, words } = program
     const { classes, samples } = partition(sets, words)
     this.#classes = classes
@@ -134,6 +138,10 @@ class LazyAutomaton {
     })
     this.#marks = new Int32Array(program.kinds.length)
     this.#stack = new Int32Array(program.kinds.length * 2 + 2)
+  }
+
+  get renewals(): number {
+    return this.#generation
   }
 
   search(text: string, meter: WorkMeter, workMax: number, long?: LongText): number {
@@ -374,7 +382,7 @@ class LazyAutomaton {
     const classCount = this.#classCount
     let row = (this.#states.length + EMPTY_ROWS) * classCount
     this.#threads += threads.length
-    if (row + classCount > DFA_TABLE_CELLS_MAX || this.#threads > DFA_THREADS_MAX) {
+    if (row + classCount > Math.max(DFA_TABLE_CELLS_MAX, this.#threadsMax) || this.#threads > this.#threadsMax) {
       this.#threads = threads.length
       this.#states = []
       this.#rows = new Map()
@@ -396,15 +404,21 @@ class LazyAutomaton {
   }
 }
 
-/** @returns undefined when repeat counts make the pattern's program too large. */
-export function linearMatcher(pattern: Pattern): LinearMatcher | undefined {
+/**
+ * @param threadsMax In all states together, before they are thrown away.
+ * @returns undefined when repeat counts make the pattern's program too large.
+ */
+export function linearMatcher(pattern: Pattern, threadsMax = DFA_THREADS_MAX): LinearMatcher | undefined {
   try {
     const program = assemble(pattern)
-    const automaton = new LazyAutomaton(program)
+    const automaton = new LazyAutomaton(program, true, threadsMax)
     // Asked for where something captures: most patterns never need it.
     let rest: LazyAutomaton | undefined
     return {
       exact: program.exact,
+      get renewals() {
+        return automaton.renewals
+      },
       search: (text, meter, workMax, long) => automaton.search(text, meter, workMax, long),
       startOf: (text, end, meter, workMax) => {
         rest ??= new LazyAutomaton(program, false)
