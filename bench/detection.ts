@@ -1,7 +1,7 @@
 /**
  * What it costs to detect by the standard rules: `--signals N` signals (200,000 unless said otherwise) of many people through the detector of one node, half of
  * an hour of theirs; then what it tells, and what it costs another to take that in; what it costs to look for anomalies besides: to learn what
- * is usual, and to judge by it a day later; and what it costs to compare as many requests with what 5,000 accounts are used to. CPU time of this
+ * is usual, and to judge by it an hour later; what it costs to keep what was learned, and to take it up; and what it costs to compare as many requests with what 5,000 accounts are used to. CPU time of this
  * process, on one core.
  */
 import { AnomalyDetector, hashText, Insiders, type InsiderUse, RuleDetector, type Signal } from '@ringwall/detect'
@@ -69,10 +69,10 @@ const mergeS = cpuS(() => {
 process.stdout.write(
   `detection::tell/pieces=${pieces}: ${Math.round(bytes / 1_024)} KiB, ${((tellS / pieces) * 1e3).toFixed(1)} ms each; taken in for ${((mergeS / pieces) * 1e3).toFixed(1)} ms each\n`,
 )
-const odd = new AnomalyDetector({ seed: 'bench', deviations: 6, learnMs: 86_400_000, perHourMax: 6 })
+const odd = new AnomalyDetector({ seed: 'bench', deviations: 6, learnMs: 60_000, perHourMax: 6 })
 for (const [what, laterMs] of [
   ['learn', 0],
-  ['judge', 86_400_000],
+  ['judge', 3_600_000],
 ] as const) {
   const later = given.map((signal) => ({ ...signal, atMs: signal.atMs + laterMs }))
   let found = 0
@@ -89,6 +89,20 @@ for (let told = odd.summary(); told !== undefined; told = odd.summary()) pieces7
 process.stdout.write(
   `anomalies::tell/pieces=${pieces7.length}: ${Math.round(pieces7.reduce((sum, piece) => sum + piece.length, 0) / 1_024)} KiB\n`,
 )
+const END = T0 + 3_600_000 + 1_800_000
+for (const [what, kept, begin] of [
+  ['anomalies', odd, () => new AnomalyDetector({ seed: 'bench', deviations: 6, learnMs: 60_000, perHourMax: 6 })],
+  ['detection', one, () => make('n1')],
+] as const) {
+  const memory: Uint8Array[] = []
+  const keepS = cpuS(() => memory.push(...kept.memory(END)))
+  const again = begin()
+  const takeS = cpuS(() => again.restore(memory, END))
+  const most = memory.reduce((largest, { length }) => Math.max(largest, length), 0)
+  process.stdout.write(
+    `${what}::keep/pieces=${memory.length}: ${Math.round(memory.reduce((sum, { length }) => sum + length, 0) / 1_024)} KiB, ${Math.round(keepS * 1e3)} ms of CPU, the largest ${Math.round(most / 1_024)} KiB; taken up in ${Math.round(takeS * 1e3)} ms\n`,
+  )
+}
 const limits = { first: 12, firstAtOddHour: 4, many: 200 }
 const insiders = new Insiders({
   limits: { secrets: limits, admin: limits, account: limits },

@@ -10,7 +10,7 @@ import { type KeptFile, keepDetector } from './kept-memory.ts'
 
 const EXPIRE_MS = 3_000
 const TELL_MS = 60_000
-/** All that is bounded, full: 16 services of 2.7 MB and 256 routes. */
+/** All that is bounded, full: 16 services of 3.4 MB and 256 routes. */
 const KEPT_BYTES_MAX = 64 * 1_048_576
 
 export interface AnomalyWatchOptions {

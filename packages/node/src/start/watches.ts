@@ -54,6 +54,10 @@ export async function openWatches(
   const anomalies = await watchAnomalies(ground, agreement, report)
   const detection = await watchByRules(ground, agreement, denials, judging, anomalies, report)
   const insiders = watchInsiders(ground, agreement, report)
+  // Before any node is heard: what was kept is taken up by who has seen nothing.
+  const { config, disk, log, closing } = ground
+  closing.add(await keepAnomalies(anomalies, { file: join(config.data, 'anomalies.bin'), disk: disk.seal, log }))
+  closing.add(await keepDetection(detection, { file: join(config.data, 'usual.bin'), disk: disk.seal, log }))
   const logins = watchLogins(ground, agreement, denials, report, (from, payload) => {
     if (payload[0] === SOURCE_SUMMARY_VERSION) slowLogins.merge(from, payload)
     else if (payload[0] === RULE_SUMMARY_VERSION) detection.merge(from, payload, Date.now())
