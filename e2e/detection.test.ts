@@ -1,6 +1,6 @@
 /** Four real processes: a scan that is spread over the nodes is found by what they tell each other, denied on all, and one incident on each. */
 import assert from 'node:assert/strict'
-import { writeFileSync } from 'node:fs'
+import { existsSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { ask, eventually, TestRing } from './local-ring.ts'
@@ -20,7 +20,7 @@ before(async () => {
   const { text } = await ring.client(1).policy()
   assert.match(text, /^detectors:\n/m)
   const file = join(ring.data, 'rules.yaml')
-  writeFileSync(file, text.replace(/^detectors:\n/m, `detectors:\n  rules:${RULE}`))
+  writeFileSync(file, text.replace(/^detectors:\n/m, `detectors:\n  anomalies: {}\n  rules:${RULE}`))
   const applied = ring.cli('policy', 'apply', file, '--yes')
   assert.equal(applied.code, 0, applied.stderr)
   const { version } = await ring.client(1).policy()
@@ -70,4 +70,16 @@ test('every node tells of the same incident, also of what others found, and of w
   await ring.kill(1)
   const [after] = await told(4)
   assert.deepEqual(after, before)
+})
+
+test('what a node learned is there when it is stopped in order; files of before that cannot be read are told, moved aside and keep it from nothing', async () => {
+  const inFolder = (name: string): string => join(ring.data, 'n1', name)
+  const damaged = ['anomalies.bin', 'usual.bin', 'insiders.bin']
+  for (const name of damaged) writeFileSync(inFolder(name), 'ringwall/memory/0\n\0\0\0\0')
+  await ring.restart(1)
+  for (const name of damaged) assert.ok(existsSync(inFolder(`${name}.unread`)), name)
+  for (const path of ['/', '/nothing']) assert.ok((await ask(ring.traffic(1), path, from('203.0.113.79'))).status < 500)
+  process.kill(await ring.pid(1), 'SIGTERM')
+  for (const name of damaged)
+    await eventually(`${name} is kept`, () => existsSync(inFolder(name)) && (statSync(inFolder(name)).mode & 0o777) === 0o600)
 })

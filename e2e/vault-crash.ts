@@ -8,7 +8,7 @@
  * just then does not.
  */
 import assert from 'node:assert/strict'
-import { appendFileSync, rmSync } from 'node:fs'
+import { appendFileSync, existsSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
@@ -114,12 +114,23 @@ async function strike(random: Random): Promise<void> {
   await Promise.all(fallen)
 }
 
+/** What was taken from one node is back before another loses any: three of an object's four shards at once would be more than it is made to bear. */
+let taken: { readonly node: number; readonly files: readonly string[] } | undefined
+
+function takeShards(node: number): void {
+  const isBack = taken === undefined || taken.files.every((file) => existsSync(file))
+  if (!isBack && taken?.node !== node) return
+  const files = scene.shardFiles(node).slice(0, 3)
+  taken = { node, files: isBack ? files : [...(taken?.files ?? []), ...files] }
+  for (const file of files) rmSync(file, { force: true })
+}
+
 /** Perhaps again while it starts. */
 async function fell(node: number, random: Random): Promise<void> {
   await ring.end(node)
   kills += 1
   // Repairs are under way, too, when the next one dies.
-  if (random.chance(0.3)) for (const file of scene.shardFiles(node).slice(0, 3)) rmSync(file, { force: true })
+  if (random.chance(0.3)) takeShards(node)
   await sleep(random.next() * DOWN_MS)
   ring.start(node)
   while (random.chance(AGAIN)) {
@@ -165,6 +176,7 @@ async function verify(s3: S3Client): Promise<number> {
       },
       WAIT_MS,
     )
+  taken = undefined
   return there.size
 }
 

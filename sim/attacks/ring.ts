@@ -337,7 +337,7 @@ export class SimRing {
     for (const from of this.#nodes) {
       from.anomalies.expire(at)
       for (let told = from.anomalies.summary(); told !== undefined; told = from.anomalies.summary())
-        for (const to of this.#nodes) if (to !== from) to.anomalies.merge(from.id, told, at)
+        for (const to of this.#nodes) if (to !== from) to.anomalies.merge(from.id, told)
     }
   }
 

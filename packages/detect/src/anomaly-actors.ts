@@ -11,8 +11,9 @@ import { RarityRanks } from './anomaly-ranks.ts'
 import type { AnomalyLimits } from './anomaly-routes.ts'
 import { HashRows } from './anomaly-rows.ts'
 import { ACTOR_MEASURES, type ActorKind, type ActorMeasure, ActorWindow, WINDOW_MS } from './anomaly-window.ts'
-import { Baselines } from './baseline.ts'
-import { HalfSpaceTrees, type Masses } from './half-space-trees.ts'
+import { Baselines, type Usual } from './baseline.ts'
+import { HalfSpaceTrees, type Masses, POINTS_MAX } from './half-space-trees.ts'
+import { isKeepable, type KeptReader, type KeptWriter, TIME_MAX } from './kept.ts'
 import type { Signal } from './signal.ts'
 
 /** With more actors in five minutes the oldest windows end early. */
@@ -45,6 +46,12 @@ const OWN_MEMORY = 20
 const SMALL_STRIDE = 4
 /** Of the table of open windows: a power of 2. */
 const PLACES = 32_768
+const PLACE_SHIFT = 32 - Math.log2(PLACES)
+/** Actors in one piece of what is kept. */
+const KEPT_ACTORS = 256
+/** Kept where there is no time. */
+const NEVER = 0
+export type ActorsPiece = 'actors' | 'trees' | 'rows'
 const NOTHING: readonly AnomalyFinding[] = []
 
 /** Where a measure is in its dimension: bits at 0 and at 1. Few do less or more. */
@@ -73,10 +80,15 @@ export interface AnomalyActorsOptions extends AnomalyLimits {
   /** What was counted in the trees’ window that is over. */
   readonly onTurned: (masses: Masses) => void
   readonly windowsMax?: number | undefined
+  /** Whoever does not know it cannot choose actors that are looked for at one place: 32 bits. */
+  readonly salt: number
 }
 
 export class AnomalyActors {
   readonly #options: AnomalyActorsOptions
+  #limits: AnomalyLimits
+  /** Nothing is said before. */
+  #quietUntilMs = 0
   readonly #windowsMax: number
   /** In the order of their beginning: a ring, used again and again. */
   readonly #queue: ActorWindow[] = []
@@ -87,12 +99,20 @@ export class AnomalyActors {
   readonly #nexts: Int32Array
   #openCount = 0
   readonly #rows = new HashRows(ACTORS_MAX)
-  readonly #own = new Baselines({ rows: ACTORS_MAX, measures: ACTOR_MEASURES.length, seasonal: false, memoryWindows: OWN_MEMORY })
+  readonly #own = new Baselines({
+    rows: ACTORS_MAX,
+    measures: ACTOR_MEASURES.length,
+    seasonal: false,
+    memoryWindows: OWN_MEMORY,
+    peaks: true,
+  })
   readonly #all = new Baselines({ rows: 1, measures: ACTOR_MEASURES.length, seasonal: true, memoryWindows: ALL_MEMORY })
   readonly #trees: HalfSpaceTrees
   readonly #ranks = new RarityRanks()
   #sinceMs = 0
   #turnMs = 0
+  /** Windows of the trees that ended since this began. */
+  #turns = 0
   /** Of the trees’ window that ended last. */
   #points = 0
   readonly #strikes = new Map<string, Strike>()
@@ -103,9 +123,19 @@ export class AnomalyActors {
 
   constructor(options: AnomalyActorsOptions) {
     this.#options = options
+    this.#limits = options
     this.#windowsMax = options.windowsMax ?? WINDOWS_MAX
     this.#nexts = new Int32Array(this.#windowsMax)
     this.#trees = new HalfSpaceTrees({ seed: options.seed, dimensions: ACTOR_MEASURES.length })
+  }
+
+  /** What was learned stays. */
+  use(limits: AnomalyLimits): void {
+    this.#limits = limits
+  }
+
+  get turns(): number {
+    return this.#turns
   }
 
   /** `cutShort`: windows that ended early to stay within the bound; `bytes`: of blocks of numbers. */
@@ -145,8 +175,12 @@ export class AnomalyActors {
     return swept.length === 0 ? findings : [...findings, ...swept]
   }
 
+  #placeOf(hash: number): number {
+    return Math.imul(hash ^ this.#options.salt, 0x9e3779b1) >>> PLACE_SHIFT
+  }
+
   #find(who: string, hash: number): ActorWindow | undefined {
-    for (let place = this.#firsts[hash & (PLACES - 1)]!; place !== 0; place = this.#nexts[place - 1]!) {
+    for (let place = this.#firsts[this.#placeOf(hash)]!; place !== 0; place = this.#nexts[place - 1]!) {
       const window = this.#queue[place - 1]!
       if (window.hash === hash && window.who === who) return window
     }
@@ -162,7 +196,7 @@ export class AnomalyActors {
       this.#queue[at] = window
     }
     window.begin(who, kind, hash, signal)
-    const first = hash & (PLACES - 1)
+    const first = this.#placeOf(hash)
     this.#nexts[at] = this.#firsts[first]!
     this.#firsts[first] = at + 1
     this.#openCount += 1
@@ -172,7 +206,7 @@ export class AnomalyActors {
 
   /** Out of its chain. */
   #unlink({ hash, at }: ActorWindow): void {
-    const first = hash & (PLACES - 1)
+    const first = this.#placeOf(hash)
     const next = this.#nexts[at]!
     this.#openCount -= 1
     if (this.#firsts[first] === at + 1) {
@@ -233,16 +267,112 @@ export class AnomalyActors {
     for (let time = 0; time < weight; time += 1) this.#all.learn(0, this.#values, atMs)
     const { row, isNew } = this.#rows.give(window.hash, atMs)
     if (isNew) this.#own.forget(row)
-    this.#own.learn(row, this.#values, atMs)
+    this.#own.learn(row, this.#values, atMs, isSmall ? this.#values : this.#held(row, atMs))
     return finding === undefined ? NOTHING : [finding]
+  }
+
+  /** What is far above what is usual for all, and above what it did on the days before, moves its own median as if it were the limit. */
+  #held(row: number, atMs: number): readonly number[] {
+    return this.#values.map((value, at) => {
+      const all = this.#all.usual(0, at, atMs)
+      if (all === undefined) return value
+      const limit = all.median + this.#limits.deviations * deviationOf(all, all.median)
+      return Math.min(value, Math.max(limit, this.#own.peak(row, at, atMs) + AGAIN_BITS))
+    })
   }
 
   #turn(nowMs: number): void {
     const masses = this.#trees.turn()
     this.#points = masses.count
+    this.#turns += 1
     this.#turnMs = nowMs + TURN_MS
     this.#ranks.fade()
     this.#options.onTurned(masses)
+  }
+
+  /**
+   * Of a time nothing is known: the node was away, or its clock was set. That time taught nothing, and nothing is said until `quietUntilMs`.
+   *
+   * @param gapMs Below 0: the clock went back. How long windows that are open lasted nobody knows then.
+   */
+  wasAway(gapMs: number, quietUntilMs: number): void {
+    this.#quietUntilMs = quietUntilMs
+    if (this.#sinceMs !== 0) {
+      this.#sinceMs += gapMs
+      this.#turnMs += gapMs
+    }
+    if (gapMs >= 0) return
+    for (; this.#length > 0; this.#forget()) {
+      const window = this.#queue[this.#head]!
+      if (!window.isOpen) continue
+      window.isOpen = false
+      this.#unlink(window)
+    }
+  }
+
+  /** What was learned, in pieces. Windows that are open are left out. @param begin Begins one. */
+  *memory(begin: (kind: ActorsPiece) => KeptWriter): Generator<Uint8Array> {
+    if (this.#sinceMs === 0) return
+    const head = begin('actors').f64(this.#sinceMs).f64(this.#turnMs).u32(Math.min(POINTS_MAX, this.#points))
+    this.#all.keep(0, head)
+    this.#ranks.keep(head)
+    const strikes = [...this.#strikes].filter(([who]) => isKeepable(who))
+    head.u16(strikes.length)
+    for (const [who, { atMs, firedMs }] of strikes) head.text(who).f64(atMs).f64(Math.max(NEVER, firedMs))
+    yield head.done()
+    const trees = begin('trees')
+    this.#trees.keep(trees)
+    yield trees.done()
+    let rows: [row: number, hash: number, touchedMs: number][] = []
+    for (const [row, hash, touchedMs] of this.#rows.entries()) {
+      rows.push([row, hash, touchedMs])
+      if (rows.length < KEPT_ACTORS) continue
+      yield this.#keptRows(begin('rows'), rows)
+      rows = []
+    }
+    if (rows.length > 0) yield this.#keptRows(begin('rows'), rows)
+  }
+
+  #keptRows(into: KeptWriter, rows: readonly (readonly [row: number, hash: number, touchedMs: number])[]): Uint8Array {
+    into.u16(rows.length)
+    for (const [row, hash, touchedMs] of rows) {
+      into.u32(hash).f64(touchedMs)
+      this.#own.keep(row, into)
+    }
+    return into.done()
+  }
+
+  /** One piece, into what has seen nothing. What was touched in a time to come was so now. @throws {MemoryMalformed} */
+  restore(kind: ActorsPiece, from: KeptReader, nowMs: number): void {
+    if (kind === 'trees') this.#trees.restore(from)
+    else if (kind === 'rows') this.#restoreRows(from, nowMs)
+    else this.#restoreHead(from)
+  }
+
+  #restoreHead(from: KeptReader): void {
+    if (this.#sinceMs !== 0) from.fail('each service once')
+    this.#sinceMs = from.f64('since when it learns', -TIME_MAX, TIME_MAX)
+    this.#turnMs = from.f64('when the trees turn', -TIME_MAX, TIME_MAX)
+    this.#points = from.u32('points of an hour', POINTS_MAX)
+    this.#all.restore(0, from)
+    this.#ranks.restore(from)
+    for (let left = from.u16('actors that were odd', STRIKES_MAX); left > 0; left -= 1) {
+      const who = from.text('an actor')
+      const atMs = from.f64('when it was odd', -TIME_MAX, TIME_MAX)
+      const firedMs = from.f64('when it was said', NEVER, TIME_MAX)
+      this.#strikes.set(who, { atMs, firedMs: firedMs === NEVER ? Number.NEGATIVE_INFINITY : firedMs })
+    }
+  }
+
+  #restoreRows(from: KeptReader, nowMs: number): void {
+    for (let left = from.u16('actors', KEPT_ACTORS); left > 0; left -= 1) {
+      const hash = from.u32('an actor')
+      const touchedMs = from.f64('when it was there', 1, TIME_MAX)
+      const { row, isNew } = this.#rows.give(hash, Math.min(touchedMs, nowMs))
+      if (!isNew) from.fail('each actor once')
+      this.#own.forget(row)
+      this.#own.restore(row, from)
+    }
   }
 
   /** What another node counted: at most as much as this one did itself. */
@@ -254,7 +384,7 @@ export class AnomalyActors {
     if (rarity === undefined || this.#trees.referenceCount < POINTS_MIN) return undefined
     const part = this.#ranks.partAsRare(rarity)
     this.#ranks.add(rarity, weight)
-    if (part > RARE_PART || atMs - this.#sinceMs < this.#options.learnMs) return undefined
+    if (part > RARE_PART || atMs - this.#sinceMs < this.#limits.learnMs || atMs < this.#quietUntilMs) return undefined
     const features = this.#features(window.hash, atMs)
     if (features.length === 0 || !this.#isDue(window.who, features.length, atMs)) return undefined
     const { rule, service } = this.#options
@@ -274,14 +404,14 @@ export class AnomalyActors {
   /** Whether it is to be said now: at once, or the second time, and not again for a while. */
   #isDue(who: string, measures: number, atMs: number): boolean {
     let strike = this.#strikes.get(who)
-    const isSecond = strike !== undefined && atMs - strike.atMs <= STRIKE_MS
+    const isSecond = strike !== undefined && Math.abs(atMs - strike.atMs) <= STRIKE_MS
     if (strike === undefined) {
       strike = { atMs, firedMs: Number.NEGATIVE_INFINITY }
       this.#strikes.set(who, strike)
       if (this.#strikes.size > STRIKES_MAX) this.#strikes.delete(this.#strikes.keys().next().value as string)
     }
     strike.atMs = atMs
-    if ((measures < AT_ONCE && !isSecond) || atMs - strike.firedMs < REARM_MS) return false
+    if ((measures < AT_ONCE && !isSecond) || Math.abs(atMs - strike.firedMs) < REARM_MS) return false
     strike.firedMs = atMs
     return true
   }
@@ -293,14 +423,19 @@ export class AnomalyActors {
     for (const [at, name] of ACTOR_MEASURES.entries()) {
       const value = this.#values[at]!
       const all = this.#all.usual(0, at, atMs)
-      if (all === undefined || (row >= 0 && this.#own.peak(row, at) >= value - AGAIN_BITS)) continue
+      if (all === undefined || (row >= 0 && this.#own.peak(row, at, atMs) >= value - AGAIN_BITS)) continue
       const own = row < 0 ? undefined : this.#own.usual(row, at, atMs)
       const median = Math.max(all.median, own?.median ?? 0)
-      const chance = RANDOM_BITS / Math.sqrt(2 ** Math.min(median, 10) + 3)
-      const deviation = Math.max(all.deviation, own?.deviation ?? 0, DEVIATION_MIN, chance)
+      // Its own deviation is not asked: whoever does a little more each time has a large one.
+      const deviation = deviationOf(all, median)
       const away = (value - median) / deviation
-      if (away >= this.#options.deviations) features.push({ name, value, median, deviation, away })
+      if (away >= this.#limits.deviations) features.push({ name, value, median, deviation, away })
     }
     return features.sort((a, b) => b.away - a.away)
   }
+}
+
+/** At least what chance alone makes of a count. */
+function deviationOf(all: Usual, median: number): number {
+  return Math.max(all.deviation, DEVIATION_MIN, RANDOM_BITS / Math.sqrt(2 ** Math.min(median, 10) + 3))
 }

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import fc from 'fast-check'
 import { AnomalyDetector } from './anomaly-detector.ts'
 import type { AnomalyFinding } from './anomaly-finding.ts'
 import { FewDistinct } from './anomaly-window.ts'
+import { MemoryMalformed } from './errors.ts'
 import { hashText, type Signal } from './signal.ts'
 
 const [MINUTE, HOUR, DAY] = [60_000, 3_600_000, 86_400_000]
@@ -195,11 +197,11 @@ test('what one node counted, another scores by: at most as much as it saw itself
   for (let next = one.detector.summary(); next !== undefined; next = one.detector.summary()) told.push(next)
   assert.ok(told.length >= 2 && told.every((bytes) => bytes.length < 262_144))
   for (const bytes of told) {
-    other.detector.merge('n1', bytes, T0 + 6 * HOUR)
-    stranger.detector.merge('n1', bytes, T0 + 6 * HOUR)
+    other.detector.merge('n1', bytes)
+    stranger.detector.merge('n1', bytes)
   }
   assert.equal(stranger.detector.size.bytes, scene().detector.size.bytes)
-  assert.throws(() => other.detector.merge('n1', Uint8Array.of(9), T0))
+  assert.throws(() => other.detector.merge('n1', Uint8Array.of(9)))
 })
 
 test('whatever comes, memory is bounded: windows, actors, routes and services stay within their numbers', () => {
@@ -234,4 +236,203 @@ test('different things are counted exactly while they are one or two, within a f
   assert.equal(Math.round(Math.max(...counts)), 621)
   few.clear()
   assert.equal(few.count, 0)
+})
+
+const bytesOf = (detector: AnomalyDetector, nowMs: number): readonly Uint8Array[] => [...detector.memory(nowMs)]
+const again = (pieces: readonly Uint8Array[], nowMs: number): Scene => {
+  const made = scene({ perHourMax: 50 })
+  made.detector.restore(pieces, nowMs)
+  return made
+}
+let known: readonly Uint8Array[] | undefined
+/** What `taught` learned, once for all: any findings of an hour. */
+const learned = (): Scene => {
+  known ??= bytesOf(taught().detector, NOON)
+  return again(known, NOON)
+}
+/** What rules do not know of: a session and an address that are odd, in 20 minutes. */
+function oddities(made: Scene, atMs: number): readonly string[] {
+  for (let at = 0; at < 250; at += 1)
+    made.give(signal(atMs + at * 1_000, 'orders', 4, { status: 403, path: hashText(`/orders/${at}`), session: hex(77) }))
+  for (let at = 0; at < 6_000; at += 1)
+    made.give(signal(atMs + 310_000 + at * 45, 'search', 5_000, { path: hashText(`/s/${at}`), session: undefined }))
+  live(made, atMs + 600_000, atMs + 20 * MINUTE)
+  return made.found.map(({ key, reason }) => `${key.join(' ')} ${reason}`)
+}
+
+test('a detector made from what was kept says what the one that was kept says, and keeps the same', () => {
+  const made = learned()
+  // Windows that are open are left out: they are over before it is kept.
+  made.detector.expire(NOON + 10 * MINUTE)
+  const pieces = bytesOf(made.detector, NOON + 10 * MINUTE)
+  const other = again(pieces, NOON + 10 * MINUTE)
+  assert.deepEqual(bytesOf(other.detector, NOON + 10 * MINUTE), pieces)
+  // Routes begin with a whole window.
+  made.detector.expire(NOON + 15 * MINUTE)
+  other.detector.expire(NOON + 15 * MINUTE)
+  const [said, saidAgain] = [made, other].map((one) => oddities(one, NOON + 20 * MINUTE))
+  assert.ok(said!.length >= 3, said!.join('\n'))
+  assert.deepEqual(saidAgain, said)
+})
+
+test('away for five days it neither learns that time nor speaks of what comes then: as long, at most a whole learning, it says nothing', () => {
+  const made = learned()
+  const pieces = bytesOf(made.detector, NOON)
+  const back = NOON + 5 * DAY
+  const other = again(pieces, back)
+  live(other, back, back + HOUR)
+  assert.deepEqual(oddities(other, back + HOUR), [], 'not within a day')
+  live(other, back + 2 * HOUR, back + DAY + HOUR)
+  assert.deepEqual(other.found, [], 'what is as it was is usual still')
+  const later = again(pieces, back)
+  live(later, back, back + DAY + HOUR)
+  assert.ok(oddities(later, back + DAY + HOUR).length > 0)
+  const soon = again(pieces, NOON + 10 * MINUTE)
+  live(soon, NOON + 10 * MINUTE, NOON + 30 * MINUTE)
+  assert.ok(oddities(soon, NOON + 30 * MINUTE).length > 0, 'a short restart costs no more than itself')
+})
+
+test('an hour of learning and days away are an hour of learning', () => {
+  const made = scene()
+  live(made, T0, T0 + HOUR)
+  const other = again(bytesOf(made.detector, T0 + HOUR), T0 + 9 * DAY + 12 * HOUR)
+  live(other, T0 + 9 * DAY + 12 * HOUR, T0 + 10 * DAY + 10 * HOUR)
+  assert.deepEqual(oddities(other, T0 + 10 * DAY + 10 * HOUR), [])
+})
+
+test('a clock that goes back two days, or an hour ahead for a while, makes no finding, and what comes later is found', () => {
+  for (const [aheadMs, forMs] of [
+    [2 * DAY, 30 * MINUTE],
+    [HOUR + 5 * MINUTE, 10 * MINUTE],
+  ] as const) {
+    const made = learned()
+    const tick = (fromMs: number, toMs: number): void => {
+      for (let atMs = fromMs; atMs < toMs; atMs += MINUTE) {
+        live(made, atMs, atMs + MINUTE)
+        made.found.push(...made.detector.expire(atMs + MINUTE - 3_000))
+      }
+    }
+    tick(NOON + aheadMs, NOON + aheadMs + forMs)
+    tick(NOON + forMs, NOON + 4 * HOUR)
+    assert.deepEqual(made.found, [])
+    const dueMs = NOON + Math.min(DAY, aheadMs) + 4 * HOUR
+    tick(NOON + 4 * HOUR, dueMs)
+    assert.ok(oddities(made, dueMs).length > 0, 'nothing waits until the clock is where it was')
+  }
+})
+
+test('hours that move by one, as with daylight saving time, are usual', () => {
+  const made = learned()
+  for (let day = 0; day < 2; day += 1)
+    for (let hour = 0; hour < 24; hour += 1) {
+      // The same day as before, an hour sooner.
+      const atMs = NOON + day * DAY + hour * HOUR
+      const random = randomFrom(atMs / MINUTE)
+      const isDay = new Date(atMs + HOUR).getUTCHours() > 7 && new Date(atMs + HOUR).getUTCHours() < 20
+      for (let visit = 0; visit < 60 * (isDay ? 14 : 3); visit += 1)
+        for (let page = 0; page < 4; page += 1)
+          made.give(
+            signal(atMs + visit * (isDay ? 4_000 : 20_000), ROUTES[Math.floor(random() * 5)]!, Math.floor(random() * 2_000)),
+          )
+    }
+  assert.deepEqual(
+    made.found.map(({ reason }) => reason),
+    [],
+  )
+})
+
+test('a source that doubles what it does every five minutes does not make that usual for itself', () => {
+  const made = learned()
+  const source = '203.0.113.9'
+  for (let window = 0; window < 11; window += 1)
+    for (let at = 0; at < 2 ** window; at += 1)
+      made.give(
+        signal(NOON + window * 305_000 + Math.floor((at * 300_000) / 2 ** window), 'search', 0, {
+          source,
+          session: undefined,
+          path: hashText(`/s/${at}`),
+        }),
+      )
+  live(made, NOON + HOUR, NOON + 70 * MINUTE)
+  assert.ok(made.found.some(({ rule, key: [, value] }) => rule === 'anomaly-source' && value === source))
+})
+
+test('the same measure out of what is usual twice is found, no larger the second time', () => {
+  const made = learned()
+  for (const atMs of [NOON, NOON + 15 * MINUTE]) made.give(signal(atMs, 'orders', 8, { bytes: 3_000_000_000, session: hex(88) }))
+  live(made, NOON + 20 * MINUTE, NOON + 40 * MINUTE)
+  const of = made.found.filter(({ key: [, value] }) => value === hex(88))
+  assert.equal(of.length, 1)
+})
+
+test('a node that is heard again and again while this one counts next to nothing weighs no more than once', () => {
+  const [quiet, liar] = [scene(), scene()]
+  live(quiet, T0, T0 + 3 * HOUR)
+  live(liar, T0, T0 + 6 * HOUR, () => 3)
+  const told: Uint8Array[] = []
+  for (let next = liar.detector.summary(); next !== undefined; next = liar.detector.summary()) told.push(next)
+  const once = again(bytesOf(quiet.detector, T0 + 3 * HOUR), T0 + 3 * HOUR)
+  const often = again(bytesOf(quiet.detector, T0 + 3 * HOUR), T0 + 3 * HOUR)
+  for (const bytes of told) often.detector.merge('liar', bytes)
+  for (const bytes of told) once.detector.merge('liar', bytes)
+  for (let day = 0; day < 10; day += 1) for (const bytes of told) often.detector.merge('liar', bytes)
+  assert.deepEqual(bytesOf(often.detector, T0 + 3 * HOUR), bytesOf(once.detector, T0 + 3 * HOUR))
+})
+
+test('services that a policy no longer has give their place to others after a day', () => {
+  const { detector, give } = scene()
+  for (let at = 0; at < 16; at += 1) give(signal(T0, 'home', at, { service: `old${at}` }))
+  give(signal(T0 + HOUR, 'home', 1, { service: 'new' }))
+  const { windows } = detector.size
+  give(signal(T0 + HOUR, 'home', 2, { service: 'new' }))
+  assert.equal(detector.size.windows, windows, 'there is no room')
+  for (let at = 2; at < 26; at += 1) give(signal(T0 + at * HOUR - 1, 'home', 1, { service: 'old0' }))
+  give(signal(T0 + 26 * HOUR, 'home', 1, { service: 'new' }))
+  const kept = bytesOf(detector, T0 + 26 * HOUR).map((piece) => Buffer.from(piece).toString('latin1'))
+  assert.ok(detector.size.windows > 0 && kept.length > 0)
+  live({ detector, found: [], give: (one) => give({ ...one, service: 'new' }) }, T0 + 26 * HOUR, T0 + 27 * HOUR)
+  assert.ok(bytesOf(detector, T0 + 27 * HOUR).some((piece) => Buffer.from(piece).includes('new')))
+})
+
+test('property: of what was kept, whatever is cut, changed, left out or another’s is refused or taken up, and never makes a number that is none', () => {
+  const made = scene()
+  live(made, T0, T0 + 3 * HOUR)
+  made.detector.expire(T0 + 3 * HOUR + 10 * MINUTE)
+  const now = T0 + 4 * HOUR
+  const pieces = bytesOf(made.detector, now)
+  assert.ok(pieces.length > 8)
+  for (const wrong of [
+    pieces.slice(1),
+    [pieces[0]!, ...pieces],
+    [...pieces, pieces.at(-1)!],
+    [pieces[0]!.with(1, 2)],
+    [pieces[0]!.with(2, pieces[0]![2]! ^ 1)],
+  ])
+    assert.throws(() => again(wrong, now), MemoryMalformed)
+  assert.throws(() => again(pieces, now + 61 * DAY), /60 days/)
+  const edit = fc.record({
+    piece: fc.nat(),
+    byte: fc.nat({ max: 4_000 }),
+    value: fc.integer({ min: 1, max: 255 }),
+    cut: fc.boolean(),
+  })
+  fc.assert(
+    fc.property(edit, ({ piece, byte, value, cut }) => {
+      const which = piece % pieces.length
+      const bytes = pieces[which]!
+      const at = byte % bytes.length
+      const changed = cut ? bytes.subarray(0, at) : bytes.with(at, bytes[at]! ^ value)
+      const one = scene()
+      try {
+        one.detector.restore(pieces.with(which, changed), now)
+      } catch (error) {
+        assert.ok(error instanceof MemoryMalformed, `${error}`)
+        return
+      }
+      live(one, now, now + 5 * MINUTE)
+      one.detector.expire(now + HOUR)
+      for (const _ of one.detector.memory(now + HOUR));
+    }),
+    { numRuns: 60 },
+  )
 })

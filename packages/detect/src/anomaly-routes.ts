@@ -6,6 +6,7 @@
 import { type AnomalyFeature, type AnomalyFinding, describeFeatures } from './anomaly-finding.ts'
 import { ROUTE_MEASURES, type RouteMeasure, RouteWindow, WINDOW_MS } from './anomaly-window.ts'
 import { Baselines, type Usual } from './baseline.ts'
+import { type KeptReader, type KeptWriter, TIME_MAX } from './kept.ts'
 import type { Signal } from './signal.ts'
 
 export interface AnomalyLimits {
@@ -45,6 +46,9 @@ const AT: Readonly<Record<RouteMeasure, number>> = Object.fromEntries(ROUTE_MEAS
 const COMMON: readonly RouteMeasure[] = ['requests', 'bytes', 'sources']
 const JUDGED: readonly RouteMeasure[] = ['requests', 'refused', 'failed', 'bytes', 'took', 'sources']
 
+/** Kept where there is no time. */
+const NEVER = 0
+
 interface Route {
   readonly service: string
   readonly name: string
@@ -66,7 +70,9 @@ interface Closed {
 }
 
 export class AnomalyRoutes {
-  readonly #limits: AnomalyLimits
+  #limits: AnomalyLimits
+  /** Nothing is said before. */
+  #quietUntilMs = 0
   readonly #baselines = new Baselines({
     rows: ROUTES_MAX,
     measures: ROUTE_MEASURES.length,
@@ -82,6 +88,11 @@ export class AnomalyRoutes {
   #unwatched = 0
 
   constructor(limits: AnomalyLimits) {
+    this.#limits = limits
+  }
+
+  /** What was learned stays. */
+  use(limits: AnomalyLimits): void {
     this.#limits = limits
   }
 
@@ -139,6 +150,44 @@ export class AnomalyRoutes {
     return findings
   }
 
+  /**
+   * Of a time nothing is known: the node was away, or its clock was set. That time taught nothing, and nothing is said until `quietUntilMs`.
+   *
+   * @param gapMs Below 0: the clock went back.
+   */
+  wasAway(gapMs: number, nowMs: number, quietUntilMs: number): void {
+    this.#quietUntilMs = quietUntilMs
+    for (const routes of this.#services.values())
+      for (const route of routes.values()) {
+        if (route.sinceMs !== 0) route.sinceMs += gapMs
+        route.window.clear()
+      }
+    this.#window = Math.floor(nowMs / WINDOW_MS)
+    this.#isWhole = false
+  }
+
+  /** One route a piece. @param begin Begins one. */
+  *memory(begin: () => KeptWriter): Generator<Uint8Array> {
+    for (const routes of this.#services.values())
+      for (const { service, name, row, sinceMs, firedMs } of routes.values()) {
+        if (sinceMs === 0) continue
+        const into = begin().text(service).text(name).f64(sinceMs).f64(Math.max(NEVER, firedMs))
+        this.#baselines.keep(row, into)
+        yield into.done()
+      }
+  }
+
+  /** One route. @throws {MemoryMalformed} */
+  restore(from: KeptReader): void {
+    const [service, name] = [from.text('a service'), from.text('a route')]
+    if (this.#services.get(service)?.has(name) === true) from.fail('each route once')
+    const route = this.#routeOf(service, name) ?? from.fail(`at most ${ROUTES_MAX} routes`)
+    route.sinceMs = from.f64('since when it learns', -TIME_MAX, TIME_MAX)
+    const firedMs = from.f64('when it was said', NEVER, TIME_MAX)
+    if (firedMs !== NEVER) route.firedMs = firedMs
+    this.#baselines.restore(route.row, from)
+  }
+
   #begin(routes: Map<string, Route>, route: Route): void {
     route.idle = route.window.requests === 0 ? route.idle + 1 : 0
     if (route.idle < IDLE_WINDOWS) {
@@ -180,7 +229,8 @@ export class AnomalyRoutes {
   #judge({ route, values, rises }: Closed, all: readonly Closed[], atMs: number): readonly AnomalyFinding[] {
     const { sinceMs, window, service, name } = route
     if (rises === undefined || sinceMs === 0 || atMs - sinceMs < this.#limits.learnMs) return NOTHING
-    if (window.requests < REQUESTS_MIN || atMs - route.firedMs < REARM_MS) return NOTHING
+    // Also what was said in a time to come, as a clock that was set says.
+    if (window.requests < REQUESTS_MIN || Math.abs(atMs - route.firedMs) < REARM_MS || atMs < this.#quietUntilMs) return NOTHING
     const features: AnomalyFeature[] = []
     for (const measure of JUDGED) {
       const feature = this.#feature(route, measure, values, all, atMs)

@@ -56,4 +56,10 @@ export class HashRows {
   #from(hash: number): number {
     return (hash % (this.#tags.length / WAYS)) * WAYS
   }
+
+  /** Of rows that are in use: hash and when it was touched. */
+  *entries(): Generator<readonly [row: number, hash: number, touchedMs: number]> {
+    for (let row = 0; row < this.#tags.length; row += 1)
+      if (this.#touchedMs[row] !== 0) yield [row, this.#tags[row]!, this.#touchedMs[row]!]
+  }
 }

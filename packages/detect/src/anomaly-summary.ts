@@ -5,12 +5,11 @@
  */
 import { ANOMALY_RULES, type AnomalyRule } from './anomaly-finding.ts'
 import { SummaryMalformed } from './errors.ts'
-import { MASSES_LENGTH, type Masses, TREES } from './half-space-trees.ts'
+import { MASSES_LENGTH, type Masses, POINTS_MAX, TREES } from './half-space-trees.ts'
 
 /** The first byte: no JSON begins with it, nor a summary of another kind. */
 export const ANOMALY_SUMMARY_VERSION = 9
 const SERVICE_BYTES_MAX = 63
-const POINTS_MAX = 10_000_000
 const BYTES_MAX = 262_144
 const LEAVES = MASSES_LENGTH / TREES
 

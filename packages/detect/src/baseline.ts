@@ -10,6 +10,7 @@
  *
  * Values are bits, logarithms of what is measured. Bounded: one block of numbers, made at once.
  */
+import { type KeptReader, type KeptWriter, TIME_MAX } from './kept.ts'
 import { otherDaySlot, SEASON_SLOTS, seasonSlot, slotsAround } from './season.ts'
 
 /** A slot and those beside it have seen so many windows before they are believed. */
@@ -24,6 +25,9 @@ const DEVIATIONS_PER_MAD = 1.4826
 /** The largest value that was ever learned loses so much with each window: 1.4 % in a day of them, one after the other. */
 const PEAK_KEEP = 0.99995
 const ALL_HOURS: readonly number[] = [0]
+const DAY_MS = 86_400_000
+/** More bits no measure has. */
+const BITS_MAX = 64
 
 export interface Usual {
   readonly median: number
@@ -38,6 +42,8 @@ export interface BaselineOptions {
   readonly seasonal: boolean
   /** Of one slot: about so many that came last are what is usual. */
   readonly memoryWindows: number
+  /** Whether the most of the days before is remembered. */
+  readonly peaks?: boolean
 }
 
 export class Baselines {
@@ -45,7 +51,7 @@ export class Baselines {
   readonly #slots: number
   /** Of a slot: how many windows it saw, then median and spread of each measure. */
   readonly #slotLength: number
-  /** Of a row: its slots, then the peak of each measure. */
+  /** Of a row: its slots; with peaks the most of each measure on the days before, the same of the day that is, and which day that is. */
   readonly #rowLength: number
   readonly #numbers: Float32Array
 
@@ -53,7 +59,7 @@ export class Baselines {
     this.#options = options
     this.#slots = options.seasonal ? SEASON_SLOTS : 1
     this.#slotLength = 1 + 2 * options.measures
-    this.#rowLength = this.#slots * this.#slotLength + options.measures
+    this.#rowLength = this.#slots * this.#slotLength + (options.peaks === true ? 2 * options.measures + 1 : 0)
     this.#numbers = new Float32Array(options.rows * this.#rowLength)
   }
 
@@ -85,13 +91,21 @@ export class Baselines {
     return seen < SEEN_MIN ? undefined : { median, deviation: spread * DEVIATIONS_PER_MAD }
   }
 
-  /** The most that was learned, which fades. 0: nothing yet. */
-  peak(row: number, measure: number): number {
-    return this.#numbers[this.#peakAt(row, measure)]!
+  /**
+   * The most of the days before (UTC), which fades. 0: nothing yet. What was learned on the same day does not count: whoever did a little more each
+   * time would never do more than before.
+   */
+  peak(row: number, measure: number, atMs: number): number {
+    const at = this.#peaksAt(row)
+    const { measures } = this.#options
+    const before = this.#numbers[at + measure]!
+    return this.#numbers[at + 2 * measures] === Math.floor(atMs / DAY_MS)
+      ? before
+      : Math.max(before, this.#numbers[at + measures + measure]!)
   }
 
-  #peakAt(row: number, measure: number): number {
-    return row * this.#rowLength + this.#slots * this.#slotLength + measure
+  #peaksAt(row: number): number {
+    return row * this.#rowLength + this.#slots * this.#slotLength
   }
 
   /** The row is another’s from now on. */
@@ -99,18 +113,66 @@ export class Baselines {
     this.#numbers.fill(0, row * this.#rowLength, (row + 1) * this.#rowLength)
   }
 
-  /** @param values In order of the measures. */
-  learn(row: number, values: readonly number[], atMs: number): void {
+  /** @param values In order of the measures. @param followed What median and spread follow: the same unless given. */
+  learn(row: number, values: readonly number[], atMs: number, followed: readonly number[] = values): void {
     const slot = this.#slots === 1 ? 0 : seasonSlot(atMs)
     const at = row * this.#rowLength + slot * this.#slotLength
     const seen = this.#numbers[at]!
-    const peak = this.#peakAt(row, 0)
-    for (let measure = 0; measure < this.#options.measures; measure += 1) {
-      const value = values[measure]!
-      this.#step(at + 1 + 2 * measure, value, seen)
-      this.#numbers[peak + measure] = Math.max(this.#numbers[peak + measure]! * PEAK_KEEP, value)
-    }
+    for (let measure = 0; measure < this.#options.measures; measure += 1)
+      this.#step(at + 1 + 2 * measure, followed[measure]!, seen)
     this.#numbers[at] = Math.min(SEEN_MAX, seen + 1)
+    if (this.#options.peaks === true) this.#learnPeaks(this.#peaksAt(row), values, Math.floor(atMs / DAY_MS))
+  }
+
+  #learnPeaks(at: number, values: readonly number[], day: number): void {
+    const numbers = this.#numbers
+    const { measures } = this.#options
+    const isNewDay = numbers[at + 2 * measures] !== day
+    numbers[at + 2 * measures] = day
+    for (let before = at; before < at + measures; before += 1) {
+      const today = before + measures
+      if (isNewDay) {
+        numbers[before] = Math.max(numbers[before]!, numbers[today]!)
+        numbers[today] = 0
+      }
+      numbers[before] = numbers[before]! * PEAK_KEEP
+      numbers[today] = Math.max(numbers[today]!, values[before - at]!)
+    }
+  }
+
+  /** Writes what a row learned, without hours of which nothing is known. */
+  keep(row: number, into: KeptWriter): void {
+    const from = row * this.#rowLength
+    const slots: number[] = []
+    for (let slot = 0; slot < this.#slots; slot += 1) if (this.#numbers[from + slot * this.#slotLength] !== 0) slots.push(slot)
+    into.u8(slots.length)
+    for (const slot of slots) {
+      into.u8(slot)
+      const at = from + slot * this.#slotLength
+      for (let number = at; number < at + this.#slotLength; number += 1) into.f32(this.#numbers[number]!)
+    }
+    for (let number = this.#peaksAt(row); number < from + this.#rowLength; number += 1) into.f32(this.#numbers[number]!)
+  }
+
+  /** Reads what `keep` wrote into a row that has learned nothing. @throws {MemoryMalformed} */
+  restore(row: number, from: KeptReader): void {
+    const { measures, peaks } = this.#options
+    const numbers = this.#numbers
+    let least = 0
+    for (let left = from.u8('hours', this.#slots); left > 0; left -= 1) {
+      const slot = from.u8('an hour, in order', this.#slots - 1, least)
+      least = slot + 1
+      const at = row * this.#rowLength + slot * this.#slotLength
+      numbers[at] = from.f32('windows', 1, SEEN_MAX)
+      for (let measure = 0; measure < measures; measure += 1) {
+        numbers[at + 1 + 2 * measure] = from.f32('a median', 0, BITS_MAX)
+        numbers[at + 2 + 2 * measure] = from.f32('a spread', SPREAD_MIN / 2, SPREAD_MAX)
+      }
+    }
+    if (peaks !== true) return
+    const at = this.#peaksAt(row)
+    for (let measure = 0; measure < 2 * measures; measure += 1) numbers[at + measure] = from.f32('a peak', 0, BITS_MAX)
+    numbers[at + 2 * measures] = from.f32('a day', 0, TIME_MAX / DAY_MS)
   }
 
   #step(at: number, value: number, seen: number): void {

@@ -45,10 +45,21 @@ test('property: in whatever order times come, what is said is a note or a findin
       for (const { atMs, kind } of all) {
         const verdict = conduct.observe({ atMs: T0 + atMs, node: 'n1', kind })
         if (verdict?.is !== 'finding') continue
-        assert.ok(atMs - (last.get(kind) ?? Number.NEGATIVE_INFINITY) >= 3_600_000)
+        assert.ok(Math.abs(atMs - (last.get(kind) ?? Number.NEGATIVE_INFINITY)) >= 3_600_000)
         assert.ok(verdict.times >= 1)
         last.set(kind, atMs)
       }
     }),
   )
+})
+
+test('a clock that was days ahead for a while neither keeps findings back nor makes counts last', () => {
+  const conduct = new Conduct()
+  const ahead = T0 + 5 * 86_400_000
+  for (let at = 0; at < 4; at += 1) conduct.observe({ atMs: ahead + at, node: 'n3', kind: 'shard' })
+  for (let at = 0; at < 7; at += 1) conduct.observe({ atMs: ahead + at, node: 'n3', kind: 'clock' })
+  assert.equal(conduct.observe({ atMs: T0, node: 'n3', kind: 'clock' })?.is, 'note')
+  for (let at = 1; at < 6; at += 1)
+    assert.notEqual(conduct.observe({ atMs: T0 + at * 600_000, node: 'n3', kind: 'clock' })?.is, 'finding')
+  assert.equal(conduct.observe({ atMs: T0, node: 'n3', kind: 'shard', weight: 3 })?.is, 'finding')
 })

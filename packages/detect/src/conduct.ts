@@ -169,15 +169,15 @@ export class Conduct {
     const value = count.value * 0.5 ** (Math.max(0, atMs - count.atMs) / halfLifeMs)
     count.times = value < LEAST ? 1 : count.times + 1
     count.value = Math.min(1e6, value + weight)
-    count.atMs = Math.max(count.atMs, atMs)
+    count.atMs = atMs
     const { times } = count
     // What was forgotten of the first ones meanwhile makes them no fewer.
     if (count.value >= (limit > 1 ? limit - DECAY_SLACK : limit)) {
-      if (atMs - count.foundMs < REARM_MS) return undefined
+      if (Math.abs(atMs - count.foundMs) < REARM_MS) return undefined
       count.foundMs = atMs
       return { is: 'finding', times }
     }
-    if (atMs - count.notedMs < REARM_MS) return undefined
+    if (Math.abs(atMs - count.notedMs) < REARM_MS) return undefined
     count.notedMs = atMs
     return { is: 'note', times }
   }

@@ -9,3 +9,9 @@ export class ModelMalformed extends Error {
   override readonly name = 'ModelMalformed'
   readonly code = 'MODEL_MALFORMED'
 }
+
+/** What a detector kept while its node was away, that cannot be read. */
+export class MemoryMalformed extends Error {
+  override readonly name = 'MemoryMalformed'
+  readonly code = 'MEMORY_MALFORMED'
+}

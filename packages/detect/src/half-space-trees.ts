@@ -9,6 +9,7 @@
  * Other than in the paper the window that is over does not take the place of what was before it but is added to it, which fades
  * (`KEEP`): a day's quiet hours are not rare in its busy ones.
  */
+import type { KeptReader, KeptWriter } from './kept.ts'
 import { hashText } from './signal.ts'
 
 export const TREES = 25
@@ -20,6 +21,9 @@ const NODES = INNER + LEAVES
 const SIZE_PART = 0.002
 /** Of what was before the last window, when one is over. */
 const KEEP = 0.95
+const MASS_MAX = 1e12
+/** Of sums of numbers of 32 bits. */
+const ROUNDING = 0.01
 
 /** Points counted by the leaves of each tree, tree by tree. */
 export interface Masses {
@@ -27,6 +31,8 @@ export interface Masses {
   readonly leaves: Uint32Array
 }
 
+/** More no node counts in an hour. */
+export const POINTS_MAX = 10_000_000
 export const MASSES_LENGTH: number = TREES * LEAVES
 
 export function noMasses(): Masses {
@@ -187,5 +193,40 @@ export class HalfSpaceTrees {
       }
     }
     this.#referenceCount += part * count
+  }
+
+  /** All that was counted; of how the trees were grown nothing. */
+  keep(into: KeptWriter): void {
+    into.f64(this.#referenceCount)
+    for (const mass of this.#reference) into.f32(mass)
+    into.u32(this.#latestCount)
+    for (const mass of this.#latest) into.u32(mass)
+  }
+
+  /** Into trees of the same seed that counted nothing. @throws {MemoryMalformed} */
+  restore(from: KeptReader): void {
+    this.#referenceCount = from.f64('points that scores rest on', 0, MASS_MAX)
+    for (let at = 0; at < this.#reference.length; at += 1) this.#reference[at] = from.f32('mass', 0, MASS_MAX)
+    for (let tree = 0; tree < TREES; tree += 1) this.#checkSums(tree * NODES, from)
+    this.#latestCount = from.u32('points')
+    for (let tree = 0; tree < TREES; tree += 1) {
+      let left = this.#latestCount
+      for (let leaf = 0; leaf < LEAVES; leaf += 1) {
+        const mass = from.u32('mass of a leaf', left)
+        this.#latest[tree * LEAVES + leaf] = mass
+        left -= mass
+      }
+      if (left !== 0) from.fail('each tree has all points')
+    }
+  }
+
+  /** What is below a node is what it has. */
+  #checkSums(base: number, from: KeptReader): void {
+    const isNear = (one: number, other: number): boolean => Math.abs(one - other) <= 1 + ROUNDING * Math.max(one, other)
+    const reference = this.#reference
+    if (!isNear(reference[base]!, this.#referenceCount)) from.fail('each tree has all points that scores rest on')
+    for (let node = 0; node < INNER; node += 1)
+      if (!isNear(reference[base + node]!, reference[base + 2 * node + 1]! + reference[base + 2 * node + 2]!))
+        from.fail('a part has the mass of its halves')
   }
 }

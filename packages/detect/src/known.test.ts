@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { MemoryMalformed } from './errors.ts'
+import { KeptReader, KeptWriter } from './kept.ts'
 import { Known, type KnownEntry } from './known.ts'
 import { hashText } from './signal.ts'
 
@@ -56,4 +58,71 @@ test('what is known already is not told again', () => {
   known.add(entry('a'), DAY + 1)
   assert.equal(known.news().length, 1)
   assert.equal(known.news().length, 0)
+})
+
+const kept = (known: Known) =>
+  [...known.memory((kind) => new KeptWriter().u8(kind === 'known' ? 0 : 1))].map((piece) => Uint8Array.from(piece))
+function takenUp(pieces: readonly Uint8Array[], keptMs: number, nowMs: number, into = make()): Known {
+  for (const piece of pieces) {
+    const from = new KeptReader(piece)
+    into.restore(from.u8('kind') === 0 ? 'known' : 'block', from, { keptMs, nowMs, learnMs: DAY })
+    from.end()
+  }
+  return into
+}
+
+test('property: what is kept is known again, few or many, and keeps the same', () => {
+  fc.assert(
+    fc.property(fc.array(fc.string(), { minLength: 1, maxLength: 100 }), fc.integer({ min: 0, max: 12_000 }), (texts, more) => {
+      const known = make()
+      for (const text of texts) known.add(entry(text), DAY)
+      for (let at = 0; at < more; at += 1) known.add(entry(`more ${at}`), 20 * DAY)
+      const pieces = kept(known)
+      const other = takenUp(pieces, 20 * DAY, 20 * DAY)
+      for (const text of texts) assert.equal(other.has(entry(text)), known.has(entry(text)))
+      assert.deepEqual(kept(other).slice(1), pieces.slice(1))
+      assert.equal(other.sinceMs, 20 * DAY - DAY)
+    }),
+    { numRuns: 20 },
+  )
+})
+
+test('away for a while it has as long yet to learn, a day at most; what it began to learn is not learned by being away', () => {
+  const known = make()
+  known.add(entry('a'), DAY)
+  const pieces = kept(known)
+  const learned = (keptMs: number, nowMs: number): number => nowMs - takenUp(pieces, keptMs, nowMs).sinceMs
+  assert.equal(learned(10 * DAY, 10 * DAY + 60_000), DAY - 60_000)
+  assert.equal(learned(10 * DAY, 15 * DAY), 0)
+  assert.equal(learned(10 * DAY, 8 * DAY), 0, 'a clock that was set back')
+  assert.equal(learned(DAY + 3_600_000, DAY + 3_660_000), 3_600_000 - 60_000)
+})
+
+test('what is another size, twice, beyond its block or cut is refused', () => {
+  const known = make()
+  for (let at = 0; at < 3_000; at += 1) known.add(entry(`${at}`), DAY)
+  const [head, ...blocks] = kept(known)
+  const read = (pieces: readonly Uint8Array[], into?: Known) => takenUp(pieces, DAY, DAY, into)
+  read([head!, ...blocks])
+  for (const wrong of [
+    [head!, head!],
+    blocks,
+    [head!, blocks[0]!, blocks[0]!],
+    [head!, blocks[0]!.subarray(0, 900)],
+    [head!, Uint8Array.from([1, 0, 0, 200, 0])],
+    [head!, Uint8Array.from([1, 0, 0, 0, 0, 0xff, 0xff, 0x7f, 0])],
+    [head!, Uint8Array.from([1, 0, 0, 0, 0, 0xff, 0xff, 0xff, 1, 0])],
+  ])
+    assert.throws(() => read(wrong), MemoryMalformed)
+  assert.throws(() => read([head!], make(77)), MemoryMalformed)
+})
+
+test('after a clock that was a year ahead it learns within a day, and what is known is forgotten in time', () => {
+  const known = make()
+  known.add(entry('ahead'), 400 * DAY)
+  known.add(entry('now'), 35 * DAY)
+  assert.equal(known.sinceMs, 35 * DAY)
+  known.add(entry('later'), 51 * DAY)
+  known.add(entry('more'), 67 * DAY)
+  assert.ok(!known.has(entry('now')))
 })

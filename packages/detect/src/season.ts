@@ -1,3 +1,5 @@
+import type { KeptReader, KeptWriter } from './kept.ts'
+
 /**
  * What is usual at this time of the day, of weekdays and weekends apart: for each of 48 hours a mean that forgets. What is far above it is learned as if it
  * were the limit, so that an attack does not become usual while it lasts.
@@ -6,6 +8,7 @@ const HOUR_MS = 3_600_000
 export const SEASON_SLOTS = 48
 /** Observations of an hour and those beside it before it is believed. */
 const SEEN_MIN = 3
+const COUNT_MAX = 1e15
 /** Of what an hour of the day was, each further one takes so much: half is forgotten in some three days. */
 const FORGET = 0.2
 
@@ -65,5 +68,23 @@ export class Season {
     const part = Math.max(least, 1 / (this.#seen[slot]! + 1))
     this.#means[slot] = this.#means[slot]! + part * (value - this.#means[slot]!)
     this.#seen[slot]! += 1
+  }
+
+  /** Hours of which something is known. */
+  keep(into: KeptWriter): void {
+    const slots = [...this.#seen.keys()].filter((slot) => this.#seen[slot] !== 0)
+    into.u8(slots.length)
+    for (const slot of slots) into.u8(slot).f64(this.#means[slot]!).u32(this.#seen[slot]!)
+  }
+
+  /** Into one that knows nothing. @throws {MemoryMalformed} */
+  restore(from: KeptReader): void {
+    let least = 0
+    for (let left = from.u8('hours', SEASON_SLOTS); left > 0; left -= 1) {
+      const slot = from.u8('an hour, in order', SEASON_SLOTS - 1, least)
+      least = slot + 1
+      this.#means[slot] = from.f64('a mean', 0, COUNT_MAX)
+      this.#seen[slot] = from.u32('observations')
+    }
   }
 }

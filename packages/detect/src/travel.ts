@@ -85,7 +85,8 @@ export class Travels {
 
   #keep(login: LoginPlace): boolean {
     const before = this.#last.get(login.account)
-    if (before !== undefined && before.atMs > login.atMs) return false
+    // One of a time far to come is of a clock that was set.
+    if (before !== undefined && before.atMs > login.atMs && before.atMs - login.atMs < FORGET_MS) return false
     this.#last.delete(login.account)
     this.#last.set(login.account, login)
     if (this.#last.size > this.#max) this.#last.delete(this.#last.keys().next().value as string)

@@ -1,20 +1,25 @@
 /**
- * Anomalies on one node: feeds signals to the detector by the policy in force, tells other nodes what its trees counted, and says what it finds. Nobody is
- * denied for it. The time is an argument.
+ * Anomalies on one node: feeds signals to the detector by the policy in force, tells other nodes what its trees counted, keeps what was learned while the node
+ * is away, and says what it finds. Nobody is denied for it. The time is an argument.
  */
 import { AnomalyDetector, type AnomalyFinding, type Signal } from '@ringwall/detect'
 import type { Fabric } from '@ringwall/fabric'
 import { anomaliesOf, type View } from '@ringwall/ring'
 import { sourceText } from './detection.ts'
+import { type KeptFile, keepDetector } from './kept-memory.ts'
 
 const EXPIRE_MS = 3_000
 const TELL_MS = 60_000
+/** All that is bounded, full: 16 services of 2.7 MB and 256 routes. */
+const KEPT_BYTES_MAX = 64 * 1_048_576
 
 export interface AnomalyWatchOptions {
   /** Its name: all of its nodes grow the same trees. */
   readonly ring: string
   readonly view: () => View
   readonly onFinding: (found: AnomalyFinding) => void
+  /** 32 bits that nobody else knows; 0 unless given. */
+  readonly salt?: number | undefined
 }
 
 export class AnomalyWatch {
@@ -49,15 +54,39 @@ export class AnomalyWatch {
     return this.#current()?.summary()
   }
 
-  merge(from: string, payload: Uint8Array, nowMs: number): void {
+  merge(from: string, payload: Uint8Array): void {
     try {
-      this.#current()?.merge(from, payload, nowMs)
+      this.#current()?.merge(from, payload)
     } catch {
       // A peer's malformed summary is that peer's fault.
     }
   }
 
-  /** The detector for the policy in force; with other settings it learns anew. */
+  /** What was learned, in pieces; undefined: it is off. */
+  memory(nowMs: number): Iterable<Uint8Array> | undefined {
+    return this.#current()?.memory(nowMs)
+  }
+
+  /** What `memory` gave. @throws {MemoryMalformed} It learns anew then. */
+  restore(pieces: Iterable<Uint8Array>, nowMs: number): void {
+    const detector = this.#current()
+    if (detector === undefined) return
+    try {
+      detector.restore(pieces, nowMs)
+    } catch (error) {
+      // Half of it is of no use.
+      this.#forget()
+      throw error
+    }
+  }
+
+  #forget(): void {
+    this.#policy = undefined
+    this.#detector = undefined
+    this.#settings = 'null'
+  }
+
+  /** The detector for the policy in force; with other settings what was learned stays. */
   #current(): AnomalyDetector | undefined {
     const { policy } = this.#options.view()
     if (policy === this.#policy) return this.#detector
@@ -66,15 +95,12 @@ export class AnomalyWatch {
     const text = JSON.stringify(settings ?? null)
     if (text === this.#settings) return this.#detector
     this.#settings = text
-    this.#detector =
-      settings === undefined
-        ? undefined
-        : new AnomalyDetector({
-            seed: this.#options.ring,
-            deviations: settings.deviations,
-            learnMs: settings.learn,
-            perHourMax: settings.perHour,
-          })
+    if (settings === undefined) this.#detector = undefined
+    else {
+      const limits = { deviations: settings.deviations, learnMs: settings.learn, perHourMax: settings.perHour }
+      if (this.#detector !== undefined) this.#detector.use(limits)
+      else this.#detector = new AnomalyDetector({ ...limits, seed: this.#options.ring, salt: this.#options.salt })
+    }
     return this.#detector
   }
 }
@@ -91,6 +117,11 @@ export function followAnomalies(watch: AnomalyWatch, fabric: Pick<Fabric, 'broad
   return () => {
     for (const timer of timers) clearInterval(timer)
   }
+}
+
+/** Takes up what was kept, and keeps it every ten minutes. @returns Keeps it once more, and ends it. */
+export function keepAnomalies(watch: AnomalyWatch, file: KeptFile): Promise<() => Promise<void>> {
+  return keepDetector(watch, { ...file, what: 'what is usual', bytesMax: KEPT_BYTES_MAX })
 }
 
 /** One line for people. */

@@ -120,7 +120,7 @@ test('garbage of a peer changes nothing, and a peer that talks without end is pa
 })
 
 test('a key that is well on its way is told of at once and then once a second, not when the timer comes: the other node denies', (t) => {
-  t.mock.timers.enable({ apis: ['setTimeout', 'setInterval'] })
+  t.mock.timers.enable({ apis: ['setTimeout', 'setInterval', 'Date'], now: T0 })
   const [one, other] = [watch('enforce'), watch('enforce')]
   const told: Uint8Array[] = []
   const end = followDetection(one.detection, { broadcast: (_channel, payload) => void told.push(payload) })

@@ -10,6 +10,7 @@ import type { EndedRequest } from '@ringwall/proxy'
 import { type DenialSubject, type DetectionRulePolicy, detectionRulesOf, prefixSetOf, type View } from '@ringwall/ring'
 import type { AnomalyWatch } from './anomaly-watch.ts'
 import { foldPath } from './api-activity.ts'
+import { type KeptFile, keepDetector } from './kept-memory.ts'
 
 /** A finding of one key comes again after so long. */
 const REARM_MS = 3_600_000
@@ -123,7 +124,25 @@ export class DetectionWatch {
     this.#detector?.expire(nowMs)
   }
 
-  /** The detector for the policy in force; with changed rules it begins anew. */
+  /** What is known and usual, in pieces; undefined: no rule is in force. */
+  memory(nowMs: number): Iterable<Uint8Array> | undefined {
+    return this.#current()?.memory(nowMs)
+  }
+
+  /** What `memory` gave. @throws {MemoryMalformed} It learns anew then. */
+  restore(pieces: Iterable<Uint8Array>, nowMs: number): void {
+    try {
+      this.#current()?.restore(pieces, nowMs)
+    } catch (error) {
+      // Half of it is of no use.
+      this.#policy = undefined
+      this.#detector = undefined
+      this.#settings = '[]'
+      throw error
+    }
+  }
+
+  /** The detector for the policy in force; with changed rules counts begin anew. */
   #current(): RuleDetector | undefined {
     const { policy } = this.#options.view()
     if (policy === this.#policy) return this.#detector
@@ -140,8 +159,10 @@ export class DetectionWatch {
     const settings = JSON.stringify(rules.map(({ mode, denyFor, reason, attack, ...rest }) => rest))
     if (settings === this.#settings) return this.#detector
     this.#settings = settings
+    const before = this.#detector
     this.#detector =
       rules.length === 0 ? undefined : new RuleDetector({ self: this.#options.self, rules, rearmMs: REARM_MS, networkOf })
+    if (before !== undefined) this.#detector?.inherit(before)
     return this.#detector
   }
 
@@ -187,6 +208,14 @@ export function followDetection(watch: DetectionWatch, fabric: Pick<Fabric, 'bro
     clearTimeout(soon)
     for (const timer of timers) clearInterval(timer)
   }
+}
+
+/** Both halves of what is known, full, and what is usual of each rule and service. */
+const KEPT_BYTES_MAX = 32 * 1_048_576
+
+/** Takes up what was kept, and keeps it every ten minutes. @returns Keeps it once more, and ends it. */
+export function keepDetection(watch: DetectionWatch, file: KeptFile): Promise<() => Promise<void>> {
+  return keepDetector(watch, { ...file, what: 'who is known and what is usual', bytesMax: KEPT_BYTES_MAX })
 }
 
 /** One line for people. */

@@ -6,12 +6,16 @@ import { hashText, type InsiderFinding, Insiders, type InsiderUse, type Signal }
 import type { Fabric } from '@ringwall/fabric'
 import type { NewFinding } from '@ringwall/respond'
 import type { InsiderPolicy, View } from '@ringwall/ring'
-import { type DiskSeal, readFileSealed, replaceFile, sealParts } from '@ringwall/store'
+import type { DiskSeal } from '@ringwall/store'
+import { KEEP_MS, KeptMemory } from './kept-memory.ts'
 
 const SUMMARY_MS = 3_000
 const HEARD_MS_MIN = 1_000
-const KEEP_MS = 600_000
+/** 10,000 profiles with the longest names. */
+const KEPT_BYTES_MAX = 16 * 1_048_576
 const DAY_MS = 86_400_000
+/** Back by more, the clock was set. */
+const BACK_MS = 60_000
 /** What a block says that comes late teaches, and is no news. */
 const NEWS_MS = 600_000
 
@@ -52,11 +56,13 @@ export class InsiderWatch {
   #insiders: Insiders | undefined
   #settings: InsiderPolicy | undefined
   readonly #heardMs = new Map<string, number>()
+  #tickedMs = 0
   #timers: readonly NodeJS.Timeout[] = []
-  #keeping: Promise<void> = Promise.resolve()
+  readonly #kept: KeptMemory
 
   constructor(options: InsiderWatchOptions) {
     this.#options = options
+    this.#kept = new KeptMemory({ ...options, what: 'what identities are used to', bytesMax: KEPT_BYTES_MAX })
     this.#now = options.now ?? Date.now
   }
 
@@ -139,41 +145,35 @@ export class InsiderWatch {
     return this.#insiders
   }
 
+  /** Every few seconds, by the clock. */
   #tell(): void {
+    const nowMs = this.#now()
+    if (nowMs < this.#tickedMs - BACK_MS) this.#current()?.setBack(nowMs)
+    this.#tickedMs = nowMs
     const summary = this.#current()?.summary()
     if (summary !== undefined) this.#options.fabric.broadcast('signals', summary)
   }
 
-  /** Writes what was learned to its file: pieces, each with its length in four bytes before it. One after the other. */
+  /** Writes what was learned to its file; nothing is left there when it is off. */
   keep(): Promise<void> {
-    this.#keeping = this.#keeping.then(async () => {
-      const insiders = this.#insiders
-      if (insiders === undefined || insiders.size.identities === 0) return
-      const { file, disk, log } = this.#options
-      try {
-        await replaceFile(file, 0o600, sealParts(disk, file, sized(insiders.memory())))
-      } catch (error) {
-        log('warn', `what identities are used to is not kept: ${(error as Error).message}`)
-      }
-    })
-    return this.#keeping
+    return this.#kept.keep(() => this.#current()?.memory())
   }
 
-  async #restore(): Promise<void> {
-    const { file, disk, log } = this.#options
-    const insiders = this.#current()
-    if (insiders === undefined) return
-    try {
-      const bytes = Buffer.from((await readFileSealed(file, disk)) ?? [])
-      for (let at = 0; at < bytes.length; ) {
-        const end = at + 4 <= bytes.length ? at + 4 + bytes.readUInt32BE(at) : Number.POSITIVE_INFINITY
-        if (end > bytes.length) throw new Error(`${file} ends early`)
-        insiders.restore(bytes.subarray(at + 4, end), this.#now())
-        at = end
+  #restore(): Promise<boolean> {
+    return this.#kept.takeUp((pieces) => {
+      const nowMs = this.#now()
+      try {
+        for (const piece of pieces) this.#current()?.restore(piece, nowMs)
+      } catch (error) {
+        this.#forget()
+        throw error
       }
-    } catch (error) {
-      log('warn', `what identities are used to is read in part: ${(error as Error).message}`)
-    }
+    })
+  }
+
+  #forget(): void {
+    this.#insiders = undefined
+    this.#settings = undefined
   }
 }
 
@@ -206,12 +206,4 @@ function findingOf({ sort, subject, reason }: InsiderFinding, atMs: number): New
 export function describeInsider({ detector, attack, subject, service, reason }: NewFinding): string {
   const of = service === undefined ? '' : ` of ${service}`
   return `${detector} (${attack.join(', ')}): ${subject.kind} ${subject.value}${of} ${reason}`
-}
-
-function* sized(pieces: Iterable<Uint8Array>): Generator<Uint8Array> {
-  for (const piece of pieces) {
-    const length = Buffer.alloc(4)
-    length.writeUInt32BE(piece.length)
-    yield Buffer.concat([length, piece])
-  }
 }

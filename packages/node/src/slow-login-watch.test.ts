@@ -59,7 +59,7 @@ test('a finding names the account’s hash and all addresses, and denies those s
   await second.slow.stop()
 })
 
-test('a file that was cut short is read as far as it goes, and said to be', async () => {
+test('a file that was changed is said to be, moved aside once, and what it held is learned anew', async () => {
   const first = watch('cut')
   await first.slow.start()
   first.failed('192.0.2.1')
@@ -67,10 +67,19 @@ test('a file that was cut short is read as far as it goes, and said to be', asyn
   appendFileSync(join(folder, 'cut'), 'rest')
   const second = watch('cut')
   await second.slow.start()
-  assert.match(second.said.join(), /^log .* in part/)
+  assert.match(
+    second.said.join(),
+    /^log what was seen of slow logins cannot be read and is learned anew: it was changed; .*cut\.unread now$/,
+  )
   for (const source of ['192.0.2.2', '192.0.2.3', '192.0.2.4']) second.failed(source)
+  assert.equal(second.denied.length, 0)
+  second.failed('192.0.2.5')
   assert.equal(second.denied.length, 4)
   await second.slow.stop()
+  const third = watch('cut')
+  await third.slow.start()
+  assert.deepEqual(third.said, [])
+  await third.slow.stop()
 })
 
 test('garbage of a peer changes nothing', async () => {

@@ -6,12 +6,12 @@ import { type SlowLoginFinding, SlowLogins, type SourceWords } from '@ringwall/d
 import type { Fabric } from '@ringwall/fabric'
 import type { LoginEvent } from '@ringwall/proxy'
 import { type DenialSubject, formatAddress, formatPrefix, parseAddress, type View } from '@ringwall/ring'
-import { type DiskSeal, readFileSealed, replaceFile, sealParts } from '@ringwall/store'
+import type { DiskSeal } from '@ringwall/store'
+import { KEEP_MS, KeptMemory } from './kept-memory.ts'
 
 const SUMMARY_MS = 5_000
 const HEARD_MS_MIN = 1_000
 const EXPIRE_MS = 600_000
-const KEEP_MS = 600_000
 /** A finding comes again after a day, or a third of the window. */
 const REARM_MS_MAX = 86_400_000
 /** Denied for one finding: a node may say only so much. */
@@ -51,10 +51,11 @@ export class SlowLoginWatch {
   #timers: readonly NodeJS.Timeout[] = []
   /** When each node was last heard. Nodes of the ring: few. */
   readonly #heardMs = new Map<string, number>()
-  #keeping: Promise<void> = Promise.resolve()
+  readonly #kept: KeptMemory
 
   constructor(options: SlowLoginWatchOptions) {
     this.#options = options
+    this.#kept = new KeptMemory({ ...options, what: 'what was seen of slow logins', bytesMax: Number.POSITIVE_INFINITY })
   }
 
   /** Takes up what was kept. What cannot be read is said, and the memory begins anew. */
@@ -128,44 +129,20 @@ export class SlowLoginWatch {
     }
   }
 
-  /** Writes the memory to its file: pieces, each with its length in four bytes before it. One after the other. */
+  /** Writes the memory to its file; nothing is left there when it is off. */
   keep(): Promise<void> {
-    this.#keeping = this.#keeping.then(async () => {
-      const detector = this.#detector
-      if (detector === undefined) return
-      const { file, disk, log } = this.#options
+    return this.#kept.keep(() => this.#current()?.memory())
+  }
+
+  #restore(): Promise<boolean> {
+    return this.#kept.takeUp((pieces) => {
       try {
-        await replaceFile(file, 0o600, sealParts(disk, file, sized(detector.memory())))
+        for (const piece of pieces) this.#current()?.restore(piece)
       } catch (error) {
-        log('warn', `what was seen of slow logins is not kept: ${(error as Error).message}`)
+        this.#detector = undefined
+        this.#settings = ''
+        throw error
       }
     })
-    return this.#keeping
-  }
-
-  async #restore(): Promise<void> {
-    const detector = this.#current()
-    const { file, disk, log } = this.#options
-    if (detector === undefined) return
-    try {
-      const bytes = Buffer.from((await readFileSealed(file, disk)) ?? [])
-      for (let at = 0; at < bytes.length; ) {
-        const length = bytes.readUInt32BE(at)
-        if (at + 4 + length > bytes.length) throw new Error(`${file} ends early`)
-        detector.restore(bytes.subarray(at + 4, at + 4 + length))
-        at += 4 + length
-      }
-    } catch (error) {
-      log('warn', `what was seen of slow logins is read in part: ${(error as Error).message}`)
-    }
-  }
-}
-
-/** Each piece with its length in four bytes before it. */
-function* sized(pieces: Iterable<Uint8Array>): Generator<Uint8Array> {
-  for (const piece of pieces) {
-    const length = Buffer.alloc(4)
-    length.writeUInt32BE(piece.length)
-    yield Buffer.concat([length, piece])
   }
 }

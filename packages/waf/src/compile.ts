@@ -22,7 +22,7 @@ import { addBit, type Bits, type Step, SubjectMemo, type TransformationChain, wo
 import { RuleTrace } from './trace.ts'
 import { type Program, Transaction } from './transaction.ts'
 import { htmlEntityDecode } from './transformations/html-entity-decode.ts'
-import type { Transformation } from './transformations/index.ts'
+import { CASE_ONLY, type Transformation } from './transformations/index.ts'
 import { urlDecodeUniWith } from './transformations/url-decode.ts'
 import type {
   CompiledExclusions,
@@ -311,7 +311,9 @@ class Builder {
     const names = [...inherited, ...actions.transformations].map(([name, step]) => [name, this.#mapped(name, step)] as const)
     const chain = numbered(this.#chains, names.map(([name]) => name).join(), (index) => ({
       index,
-      steps: names.map(([, apply]) => numbered(this.#steps, apply, (number) => ({ index: number, apply }))),
+      steps: names.map(([, apply]) =>
+        numbered(this.#steps, apply, (number) => ({ index: number, apply, caseOnly: CASE_ONLY.has(apply) })),
+      ),
     }))
     const common = {
       chain,

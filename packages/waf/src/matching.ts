@@ -43,7 +43,12 @@ function linkMatches(link: Link, out: readonly RemovedTarget[], run: RuleRun, tr
     for (let i = 0; i < effects.length; i += 1) effects[i]!(run)
     return true
   }
-  if (link.pair === undefined) return valuesMatch(link, state.gather(list), out, run, trace)
+  if (link.pair === undefined) {
+    const entries = state.gather(list)
+    const union = link.multiMatch || list.volatile || entries.length < SIFTED_VALUES_MIN ? undefined : link.sharing?.union
+    const left = union === undefined ? entries : state.leftBy(union, list, entries, link.chain)
+    return left.length > 0 && valuesMatch(link, left, out, run, trace)
+  }
   let matched = false
   // Part by part: most have nothing that this link waits for.
   for (let i = 0; i < list.parts.length; i += 1) {

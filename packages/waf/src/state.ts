@@ -29,6 +29,7 @@ import { trim } from './transformations/blanks.ts'
 import { percentDecode } from './transformations/url-decode.ts'
 import { TxTable } from './tx-table.ts'
 import type { PersistentCollection, WafEnvironment, WafRequest, WafResponse } from './types.ts'
+import { type PatternUnion, UNIONS_MAX } from './unions.ts'
 import { HEADER_SOURCES, type Part, SOURCES, scalarText, type TargetList } from './variables.ts'
 
 /** One value that rules look at. */
@@ -163,6 +164,7 @@ export class RequestState implements OperatorContext {
   #screens: (Screen | undefined)[] = []
   /** By part and chain. */
   #sieves: (Sieve | undefined)[] = []
+  readonly #left = new Map<number, { readonly entries: readonly Entry[]; readonly left: readonly Entry[] }>()
   #found: (Slots | undefined)[] = []
   #quiet: (Bits | undefined)[] = []
   #links: Bits | undefined
@@ -447,6 +449,17 @@ export class RequestState implements OperatorContext {
       else some.push(entries[k]!)
     }
     return some ?? NONE
+  }
+
+  /** Those of a list's values that some pattern of a union may match once they went through a chain. */
+  leftBy(union: PatternUnion, list: TargetList, entries: readonly Entry[], chain: TransformationChain): readonly Entry[] {
+    const key = (list.index * this.sizes.chains.length + chain.index) * UNIONS_MAX + union.number
+    const known = this.#left.get(key)
+    if (known?.entries === entries) return known.left
+    this.work += entries.length
+    const left = entries.filter(({ subject }) => !union.rulesOut(subject.through(chain, this), this))
+    this.#left.set(key, { entries, left })
+    return left
   }
 
   /** Many lists share parts, and many links chains. */

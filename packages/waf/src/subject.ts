@@ -33,6 +33,8 @@ export class Subject {
   /** Of unions of patterns, a bit each: those that were asked, and those of which some pattern may match; see `PatternUnion`. */
   unionsAsked = 0
   unionsLeft = 0
+  /** The same text but for the case of letters. */
+  #otherCase: Subject | undefined
   #screen: Slots | undefined
   #long: LongText | undefined
 
@@ -57,12 +59,13 @@ export class Subject {
     return subject
   }
 
-  after({ index, apply }: Step, meter: WorkMeter): Subject {
+  after({ index, apply, caseOnly }: Step, meter: WorkMeter): Subject {
     const known = this.#steps?.[index]
     if (known !== undefined) return known
     meter.work += this.text.length
     const changed = apply(this.text)
     const subject = changed === this.text ? this : new Subject(changed)
+    if (caseOnly && subject !== this) subject.#otherCase = this
     this.#steps ??= []
     this.#steps[index] = subject
     return subject
@@ -71,6 +74,7 @@ export class Subject {
   /** Which literals of the rule set occur in the text. */
   found(automaton: Automaton, meter: WorkMeter): Slots {
     if (this.#found !== undefined) return this.#found
+    if (this.#otherCase !== undefined) return (this.#found = this.#otherCase.found(automaton, meter))
     meter.work += this.text.length
     return (this.#found = this.text === '' ? NO_SLOTS : automaton.scan(this.text, this.long))
   }
@@ -119,6 +123,8 @@ export interface TransformationChain {
 export interface Step {
   readonly index: number
   readonly apply: Transformation
+  /** Changes nothing but the case of A-Z. */
+  readonly caseOnly: boolean
 }
 
 /**

@@ -8,7 +8,7 @@ import type { Pattern } from './regex/syntax.ts'
 import type { Subject, WorkMeter } from './subject.ts'
 
 /** One bit of a number each. */
-const UNIONS_MAX = 31
+export const UNIONS_MAX = 31
 /** Of what it is asked, a pattern that takes part may match. */
 const MATCHING_SHARE_MAX = 0.06
 /** Of what it is asked, a union may leave to its patterns, before it is given up. */
@@ -83,7 +83,7 @@ export class Unions {
 
   make(members: readonly Sharing[]): void {
     const matcher = this.#made < UNIONS_MAX ? matcherOf(members, this.#threadsMax) : undefined
-    const union = matcher === undefined ? undefined : new PatternUnion(this, members, matcher, 1 << this.#made)
+    const union = matcher === undefined ? undefined : new PatternUnion(this, members, matcher, this.#made)
     if (union !== undefined) this.#made += 1
     for (const member of members) {
       member.union = union
@@ -98,23 +98,24 @@ function matcherOf(members: readonly Sharing[], threadsMax: number): LinearMatch
 }
 
 export class PatternUnion {
+  /** Below `UNIONS_MAX`. */
+  readonly number: number
   readonly #unions: Unions
   readonly #members: readonly Sharing[]
   readonly #matcher: LinearMatcher
-  readonly #bit: number
   #asks = 0
   #left = 0
 
-  constructor(unions: Unions, members: readonly Sharing[], matcher: LinearMatcher, bit: number) {
+  constructor(unions: Unions, members: readonly Sharing[], matcher: LinearMatcher, number: number) {
     this.#unions = unions
     this.#members = members
     this.#matcher = matcher
-    this.#bit = bit
+    this.number = number
   }
 
   /** Whether it is certain that none of the patterns matches. */
   rulesOut(subject: Subject, meter: WorkMeter): boolean {
-    const bit = this.#bit
+    const bit = 1 << this.number
     if ((subject.unionsAsked & bit) !== 0) return (subject.unionsLeft & bit) === 0
     const { text } = subject
     if (text.length > UNION_TEXT_CHARS_MAX) return false

@@ -355,3 +355,24 @@ test('property: whatever words a liar tells, what is judged by them is a number,
     { numRuns: 50 },
   )
 })
+
+test('whoever makes accounts without end pushes out accounts, never operators and programs', () => {
+  const insiders = new Insiders({ ...OPTIONS, identitiesMax: 20 })
+  using(insiders, 'admin', 'operator:ada')(at(0, 9), 'deny.add')
+  using(insiders, 'secrets', 'service:billing')(at(0, 9), 'key')
+  for (let account = 0; account < 500; account += 1) using(insiders, 'account', `shop\n${account}`)(at(1, 9), 'GET /')
+  assert.deepEqual(insiders.counts(), { secrets: 1, admin: 1, account: 20 })
+  assert.equal(insiders.size.evicted, 480)
+})
+
+test('after a clock that was ahead for an hour, by a day or forty, the usual is usual, and what is out of it is found', () => {
+  for (const ahead of [2, 40]) {
+    const insiders = new Insiders(OPTIONS)
+    const ada = using(insiders, 'secrets', 'operator:ada')
+    for (let day = 0; day < 20; day += 1) ada(at(day, 9), ...names(8))
+    ada(at(20 + ahead, 9), ...names(2))
+    insiders.setBack(at(20, 10))
+    for (let day = 20; day < 24; day += 1) assert.deepEqual(ada(at(day, 9), ...names(8)), [])
+    assert.equal(ada(at(24, 9), ...names(14, 'other')).length, 1)
+  }
+})

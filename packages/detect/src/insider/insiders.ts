@@ -4,11 +4,18 @@
  * being learned; one that was away for a month is learned anew.
  *
  * Nodes tell each other; each judges by itself, when it sees something itself, and what others tell counts at most as much as what it saw.
- * Pure and bounded: time is an argument; of identities, those that did something last are kept.
+ * Pure and bounded: time is an argument; of identities of each sort, those that did something last are kept, so that whoever makes accounts pushes out accounts.
  */
 
-import { decodeInsiderSummary, encodeInsiderSummary, type InsiderSort, SUMMARY_PROFILES_MAX } from './insider-summary.ts'
 import {
+  decodeInsiderSummary,
+  encodeInsiderSummary,
+  INSIDER_SORTS,
+  type InsiderSort,
+  SUMMARY_PROFILES_MAX,
+} from './insider-summary.ts'
+import {
+  forgetFuture,
   isKnown,
   isUsualHour,
   joinProfile,
@@ -52,6 +59,7 @@ export interface InsidersOptions {
   readonly share: number
   /** The most of any hour before. */
   readonly times: number
+  /** Of each sort. */
   readonly identitiesMax?: number
 }
 
@@ -68,7 +76,8 @@ interface Identity {
   readonly fired: Map<InsiderFinding['what'], { readonly atMs: number; readonly count: number }>
 }
 
-export const INSIDERS_MAX = 10_000
+/** Operators and programs are few, and made by operators alone. */
+export const INSIDERS_MAX: Readonly<Record<InsiderSort, number>> = { secrets: 3_000, admin: 1_000, account: 6_000 }
 /** A finding of one identity comes again after so long, or when it is twice as much. */
 const REARM_MS = 3_600_000
 /** Days before today on which it did something: one is a first visit. */
@@ -86,10 +95,14 @@ const WORDS: Readonly<
 
 export class Insiders {
   #options: InsidersOptions
-  /** By sort and subject, the one that did something longest ago first. */
-  readonly #identities = new Map<string, Identity>()
+  /** By sort, then by sort and subject, the one that did something longest ago first. */
+  readonly #identities: Readonly<Record<InsiderSort, Map<string, Identity>>> = {
+    secrets: new Map(),
+    admin: new Map(),
+    account: new Map(),
+  }
   readonly #untold = new Set<string>()
-  #retelling: IterableIterator<[string, Identity]> | undefined
+  #retelling: Generator<[string, Identity]> | undefined
   #evicted = 0
 
   constructor(options: InsidersOptions) {
@@ -98,14 +111,26 @@ export class Insiders {
 
   /** Identities in memory, and those that were forgotten to stay within the bound. */
   get size(): { readonly identities: number; readonly evicted: number } {
-    return { identities: this.#identities.size, evicted: this.#evicted }
+    const { secrets, admin, account } = this.counts()
+    return { identities: secrets + admin + account, evicted: this.#evicted }
+  }
+
+  *#all(): Generator<[string, Identity]> {
+    for (const sort of INSIDER_SORTS) yield* this.#identities[sort]
+  }
+
+  /** Its clock was set back: what was noted of a time to come would keep the present out. */
+  setBack(nowMs: number): void {
+    for (const [, { own, told }] of this.#all()) {
+      forgetFuture(own, nowMs)
+      if (told !== undefined) forgetFuture(told, nowMs)
+    }
   }
 
   /** In memory, by sort. */
   counts(): Readonly<Record<InsiderSort, number>> {
-    const counts = { secrets: 0, admin: 0, account: 0 }
-    for (const key of this.#identities.keys()) counts[key.slice(0, key.indexOf('\n')) as InsiderSort] += 1
-    return counts
+    const { secrets, admin, account } = this.#identities
+    return { secrets: secrets.size, admin: admin.size, account: account.size }
   }
 
   /** What was learned stays. */
@@ -155,20 +180,22 @@ export class Insiders {
       found.push(['many', `${did} ${count} ${things} within an hour; ${since} at most ${past.most} an hour`])
     return found.flatMap(([what, reason]) => {
       const last = identity.fired.get(what)
-      if (last !== undefined && atMs - last.atMs < REARM_MS && count < 2 * last.count) return []
+      if (last !== undefined && Math.abs(atMs - last.atMs) < REARM_MS && count < 2 * last.count) return []
       identity.fired.set(what, { atMs, count })
       return [{ sort, subject, what, reason }]
     })
   }
 
   #met(key: string): Identity {
-    const known = this.#identities.get(key)
-    if (known !== undefined) this.#identities.delete(key)
+    const sort = sortOf(key)
+    const identities = this.#identities[sort]
+    const known = identities.get(key)
+    if (known !== undefined) identities.delete(key)
     const identity = known ?? { own: newProfile(), told: undefined, fired: new Map() }
-    this.#identities.set(key, identity)
-    if (this.#identities.size > (this.#options.identitiesMax ?? INSIDERS_MAX)) {
-      const oldest = this.#identities.keys().next().value as string
-      this.#identities.delete(oldest)
+    identities.set(key, identity)
+    if (identities.size > (this.#options.identitiesMax ?? INSIDERS_MAX[sort])) {
+      const oldest = identities.keys().next().value as string
+      identities.delete(oldest)
       this.#untold.delete(oldest)
       this.#evicted += 1
     }
@@ -181,10 +208,10 @@ export class Insiders {
     for (const key of this.#untold) {
       if (told.size >= SUMMARY_PROFILES_MAX - RETOLD_MAX) break
       this.#untold.delete(key)
-      const identity = this.#identities.get(key)
+      const identity = this.#identities[sortOf(key)].get(key)
       if (identity !== undefined) told.set(key, identity.own)
     }
-    this.#retelling ??= this.#identities.entries()
+    this.#retelling ??= this.#all()
     for (let count = 0; count < RETOLD_MAX; count += 1) {
       const next = this.#retelling.next()
       if (next.done === true) {
@@ -199,7 +226,7 @@ export class Insiders {
   /** What another node saw. Of identities that did nothing here nothing is kept. @throws {SummaryMalformed} */
   merge(payload: Uint8Array, nowMs: number): void {
     for (const [key, profile] of decodeInsiderSummary(payload)) {
-      const identity = this.#identities.get(key)
+      const identity = this.#identities[sortOf(key)].get(key)
       if (identity === undefined) continue
       identity.told ??= newProfile()
       joinProfile(identity.told, profile, nowMs)
@@ -209,7 +236,7 @@ export class Insiders {
   /** What this node saw, in pieces, to be kept while it is away. */
   *memory(): Generator<Uint8Array> {
     let piece = new Map<string, Profile>()
-    for (const [key, { own }] of this.#identities) {
+    for (const [key, { own }] of this.#all()) {
       piece.set(key, own)
       if (piece.size < SUMMARY_PROFILES_MAX) continue
       yield encodeInsiderSummary(piece)
@@ -223,6 +250,8 @@ export class Insiders {
     for (const [key, profile] of decodeInsiderSummary(piece)) joinProfile(this.#met(key).own, profile, nowMs)
   }
 }
+
+const sortOf = (key: string): InsiderSort => key.slice(0, key.indexOf('\n')) as InsiderSort
 
 /** In UTC. */
 function hourText(atMs: number): string {

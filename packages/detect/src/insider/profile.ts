@@ -101,6 +101,20 @@ export function joinProfile(into: Profile, from: Profile, nowMs: number): boolea
   return into.some((word, at) => word !== before[at])
 }
 
+/** Lets go of slots of a time to come. */
+export function forgetFuture(profile: Profile, nowMs: number): void {
+  const dayMax = dayOf(nowMs) + 1
+  for (let at = HOURS_AT; at < DAYS_AT; at += 2) {
+    if (profile[at + 1]! > dayMax) profile[at + 1] = 0
+    if (profile[at]! > dayMax) [profile[at], profile[at + 1]] = [profile[at + 1]!, 0]
+  }
+  for (let at = DAYS_AT; at < FILTERS_AT; at += 2) if (profile[at]! > dayMax) profile.fill(0, at, at + 2)
+  for (let at = FILTERS_AT; at < SLICES_AT; at += FILTER_SLOT)
+    if (profile[at]! * EPOCH_DAYS > dayMax) profile.fill(0, at, at + FILTER_SLOT)
+  for (let at = SLICES_AT; at < PROFILE_WORDS; at += SLICE_SLOT)
+    if (sliceNumber(profile, at) * SLICE_MS > nowMs) profile.fill(0, at, at + SLICE_SLOT)
+}
+
 /** @param heads Words of the time that the slot begins with. */
 function joinSlot(into: Profile, from: Profile, at: number, heads: 1 | 2, words: number): void {
   const time = (profile: Profile): number => (heads === 1 ? profile[at]! : sliceNumber(profile, at))

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { SummaryMalformed } from '../errors.ts'
+import { MemoryMalformed, SummaryMalformed } from '../errors.ts'
 import { hashText, type Signal } from '../signal.ts'
 import type { DetectionRule, RuleFinding } from './rule.ts'
 import { RuleDetector } from './rule-detector.ts'
@@ -386,4 +386,91 @@ test('the largest summary that a node makes is one that others take', () => {
     assert.ok(pieces < 100)
     assert.deepEqual(other.merge('n1', summary, T0 + 300), [])
   }
+})
+
+const SMALL = { knownMax: 10_000 }
+const FROM_NEW: DetectionRule = {
+  name: 'stuffing',
+  by: ['source'],
+  when: { login: 'failed', source: 'new' },
+  over: { accounts: 3 },
+  within: HOUR,
+}
+const BURST: DetectionRule = {
+  name: 'campaign',
+  by: ['service'],
+  when: { login: 'failed' },
+  over: { events: 20 },
+  usual: 3,
+  within: 5 * MINUTE,
+}
+const attempt = (atMs: number, source: string, account: string, how: 'failed' | 'good' = 'failed'): Signal =>
+  signal({ atMs, source, account, login: how, route: 'login' })
+/** Two days: one good login from each of 50 addresses, and ten failed ones every five minutes. */
+function lived(rules: readonly DetectionRule[]): RuleDetector {
+  const detector = make(rules, 'n1', SMALL)
+  for (let at = 0; at < 576; at += 1) {
+    const atMs = T0 + at * 5 * MINUTE
+    detector.observe(attempt(atMs, `192.0.2.${at % 50}`, `a${at % 50}`, 'good'))
+    for (let failed = 0; failed < 10; failed += 1)
+      detector.observe(attempt(atMs + failed * 20_000, `192.0.2.${(at + failed) % 50}`, `a${failed}`))
+  }
+  return detector
+}
+const stuff = (detector: RuleDetector, atMs: number, source: string): number =>
+  [0, 1, 2, 3]
+    .flatMap((at) => detector.observe(attempt(atMs + at, source, `victim${at}`)))
+    .filter(({ rule }) => rule === 'stuffing').length
+
+test('what is known and usual is there after a restart; other rules leave it; away for days it holds nobody for new for a day', () => {
+  const detector = lived([FROM_NEW, BURST])
+  const endMs = T0 + 2 * DAY
+  const pieces = [...detector.memory(endMs)].map((piece) => Uint8Array.from(piece))
+  const restarted = (nowMs: number, rules = [FROM_NEW, BURST]): RuleDetector => {
+    const one = make(rules, 'n1', SMALL)
+    one.restore(pieces, nowMs)
+    return one
+  }
+  assert.deepEqual(
+    [...restarted(endMs).memory(endMs)].slice(2).map((one) => Uint8Array.from(one)),
+    pieces.slice(2),
+  )
+  const soon = restarted(endMs + MINUTE)
+  assert.equal(stuff(soon, endMs + 2 * MINUTE + HOUR, '203.0.113.9'), 1)
+  assert.equal(stuff(soon, endMs + 2 * MINUTE + HOUR, '192.0.2.7'), 0, 'known')
+  const away = endMs + 5 * DAY
+  const later = restarted(away)
+  assert.equal(stuff(later, away + 23 * HOUR, '203.0.113.9'), 0)
+  assert.equal(stuff(later, away + 25 * HOUR, '203.0.113.10'), 1)
+  const burst = (one: RuleDetector, atMs: number, count: number): number =>
+    Array.from({ length: count }, (_, at) => one.observe(attempt(atMs + at * 1_000, `192.0.2.${at % 50}`, 'a')))
+      .flat()
+      .filter(({ rule }) => rule === 'campaign').length
+  assert.equal(burst(restarted(endMs), endMs + HOUR, 15), 0, 'as usual')
+  assert.equal(burst(restarted(endMs), endMs + HOUR, 90), 1)
+  const other = make([FROM_NEW, { ...BURST, usual: 2.5 }, SCANNING], 'n1', SMALL)
+  other.inherit(detector)
+  assert.equal(burst(other, endMs + HOUR, 90), 0, 'of another rule nothing is usual yet')
+  assert.equal(stuff(other, endMs + 2 * HOUR, '192.0.2.7'), 0)
+  assert.equal(stuff(other, endMs + 2 * HOUR, '203.0.113.9'), 1)
+  for (const wrong of [
+    pieces.slice(1),
+    [pieces[0]!, ...pieces],
+    [...pieces, pieces.at(-1)!],
+    pieces.with(0, pieces[0]!.with(1, 9)),
+  ])
+    assert.throws(() => make([FROM_NEW, BURST], 'n1', SMALL).restore(wrong, endMs), MemoryMalformed)
+  assert.throws(() => restarted(endMs + 31 * DAY), /30 days/)
+})
+
+test('a clock that was a week ahead for a while leaves no counts that never pass, and holds no finding back', () => {
+  const detector = make([SCANNING])
+  const ahead = 7 * DAY
+  for (let at = 0; at < 12; at += 1) detector.observe(missing(at, { atMs: T0 + ahead + at }))
+  const slow = Array.from({ length: 60 }, (_, at) => detector.observe(missing(at, { atMs: T0 + at * 10 * MINUTE }))).flat()
+  assert.deepEqual(slow, [], 'six in an hour are none')
+  const soon = Array.from({ length: 25 }, (_, at) => detector.observe(missing(at, { atMs: T0 + DAY + at }))).flat()
+  assert.equal(soon.length, 1)
+  detector.expire(T0 + 2 * DAY)
+  assert.equal(detector.keys, 0)
 })

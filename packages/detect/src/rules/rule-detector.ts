@@ -7,6 +7,7 @@
  *
  * Pure and bounded: time is an argument; each rule has at most `keysMax` keys, the one that was touched longest ago goes first, counted.
  */
+import { isKeepable, KeptReader, KeptWriter, TIME_MAX } from '../kept.ts'
 import { Known, type KnownEntry } from '../known.ts'
 import { Season } from '../season.ts'
 import { hashText, type Signal } from '../signal.ts'
@@ -43,6 +44,10 @@ const SIGMAS = 6
 const HOUR_MS = 3_600_000
 /** What is counted over so long is rare enough that hours without any say as much as those with some. */
 const RARE_MS = HOUR_MS
+/** What was kept longer ago is as good as nothing. */
+const KEPT_MS_MAX = KNOWN_SPAN_MS
+const MEMORY_VERSION = 1
+const PIECES = ['head', 'known', 'block', 'season'] as const
 
 export interface RuleDetectorOptions {
   readonly self: string
@@ -70,7 +75,10 @@ interface Compiled {
   readonly keyAt: number
   readonly keys: Map<string, KeyMemory>
   readonly untold: Set<string>
+  /** `untilMs` 0: a window has to pass first. */
   readonly seasons: Map<string, { readonly season: Season; untilMs: number }>
+  /** Of all that changes what is counted. */
+  readonly shape: number
   /** What is held against what is usual. */
   readonly usualOf: Measure
   readonly learnsByClock: boolean
@@ -80,10 +88,10 @@ export class RuleDetector {
   readonly #options: RuleDetectorOptions
   readonly #rules: readonly Compiled[]
   readonly #byName: ReadonlyMap<string, Compiled>
-  readonly #known: Known
+  #known: Known
   readonly #needsKnown: boolean
   readonly #novelty: Novelty
-  readonly #travels = new Travels()
+  #travels = new Travels()
   readonly #needsTravel: boolean
   /** Of the signal that is looked at; null: it was possible. */
   #travel: Travel | null | undefined
@@ -114,6 +122,70 @@ export class RuleDetector {
       device: (signal) => this.#hasLearned(signal) && !this.#deviceEntries(signal).some((entry) => this.#known.has(entry)),
       impossible: (signal) => this.#travelOf(signal) !== null,
     }
+  }
+
+  /** What an earlier detector of this node learned, as far as other rules change nothing of it. */
+  inherit(before: RuleDetector): void {
+    if (this.#needsKnown && before.#needsKnown) this.#known = before.#known
+    if (this.#needsTravel && before.#needsTravel) this.#travels = before.#travels
+    for (const { rule, shape, seasons } of this.#rules) {
+      const other = before.#byName.get(rule.name)
+      if (other?.shape !== shape) continue
+      for (const [key, { season }] of other.seasons) seasons.set(key, { season, untilMs: 0 })
+    }
+  }
+
+  /**
+   * What is known and what is usual, in pieces, the first of which says when. Counts of windows are left out, and so is where accounts were logged in to last.
+   */
+  *memory(nowMs: number): Generator<Uint8Array> {
+    const begin = (kind: (typeof PIECES)[number]): KeptWriter => new KeptWriter().u8(PIECES.indexOf(kind))
+    yield begin('head').u8(MEMORY_VERSION).f64(nowMs).done()
+    if (this.#needsKnown) yield* this.#known.memory(begin)
+    for (const { rule, shape, seasons } of this.#rules)
+      for (const [key, { season }] of seasons) {
+        const [service, ...others] = key.split('\n') as [string, ...string[]]
+        if (others.length !== 1 || others[0] !== service || !isKeepable(service)) continue
+        const into = begin('season').text(rule.name).u32(shape).text(service)
+        season.keep(into)
+        yield into.done()
+      }
+  }
+
+  /**
+   * What `memory` gave, into a detector that has seen nothing. What rules do not ask for any more is passed over.
+   *
+   * @throws {MemoryMalformed} It is of another version, too old, or was changed. The detector is of no use then.
+   */
+  restore(pieces: Iterable<Uint8Array>, nowMs: number): void {
+    let keptMs: number | undefined
+    for (const piece of pieces) {
+      const from = new KeptReader(piece)
+      const kind = PIECES[from.u8('a kind of piece', PIECES.length - 1)]!
+      if ((kind === 'head') !== (keptMs === undefined)) from.fail('when it was kept comes first, and once')
+      if (kind === 'season') this.#restoreSeason(from)
+      else if (kind !== 'head') {
+        if (!this.#needsKnown) continue
+        this.#known.restore(kind, from, { keptMs: keptMs!, nowMs, learnMs: LEARN_MS })
+      } else {
+        from.u8('the version', MEMORY_VERSION, MEMORY_VERSION)
+        keptMs = from.f64('when it was kept', 1, TIME_MAX)
+        if (Math.abs(nowMs - keptMs) > KEPT_MS_MAX) from.fail('it was kept more than 30 days from now')
+      }
+      from.end()
+    }
+  }
+
+  #restoreSeason(from: KeptReader): void {
+    const compiled = this.#byName.get(from.text('a rule'))
+    const shape = from.u32('what it counts')
+    const service = from.text('a service')
+    const season = new Season()
+    season.restore(from)
+    if (compiled?.rule.usual === undefined || compiled.shape !== shape) return
+    const key = `${service}\n${service}`
+    if (compiled.seasons.has(key)) from.fail('each rule and service once')
+    compiled.seasons.set(key, { season, untilMs: 0 })
   }
 
   /** Keys forgotten to stay within the bound. */
@@ -191,7 +263,7 @@ export class RuleDetector {
         continue
       }
       if (rule.after !== undefined) {
-        if (memory === undefined || signal.atMs - memory.firstAtMs > rule.after.within) continue
+        if (memory === undefined || Math.abs(signal.atMs - memory.firstAtMs) > rule.after.within) continue
       }
       memory ??= this.#begin(compiled, key)
       const hashes = compiled.distinct.map((measure) => this.#hashOf(measure, signal))
@@ -277,7 +349,7 @@ export class RuleDetector {
       if (least >= URGENT_PART) this.#isUrgent = true
     }
     const usual = rule.usual === undefined ? undefined : this.#usual(compiled, key, memory, rule.usual, nowMs)
-    if (memory.firedAtMs !== 0 && nowMs - memory.firedAtMs < this.#options.rearmMs) return undefined
+    if (memory.firedAtMs !== 0 && Math.abs(nowMs - memory.firedAtMs) < this.#options.rearmMs) return undefined
     if (usual === 'unknown') return undefined
     if (rule.share !== undefined && memory.share < rule.share) return undefined
     const counted: string[] = []
@@ -323,12 +395,15 @@ export class RuleDetector {
       known = { season: new Season(), untilMs: nowMs + compiled.rule.within }
       compiled.seasons.set(key, known)
     }
+    const everyMs = Math.min(HOUR_MS, compiled.rule.within / SLOTS)
+    // Of a time to come, when the clock was set back.
+    if (known.untilMs === 0 || known.untilMs - nowMs > compiled.rule.within + everyMs)
+      known.untilMs = nowMs + compiled.rule.within
     // Most signals only have it looked at whether it is time.
     if (memory === undefined && nowMs < known.untilMs) return undefined
     const mean = known.season.usual(nowMs)
     const limit = mean === undefined ? undefined : Math.max(times * mean, mean + SIGMAS * Math.sqrt(mean + 1))
     if (nowMs >= known.untilMs) {
-      const everyMs = Math.min(HOUR_MS, compiled.rule.within / SLOTS)
       known.untilMs = nowMs + everyMs
       memory?.pass(nowMs)
       const count = memory?.total(compiled.usualOf, nowMs).count ?? 0
@@ -382,7 +457,7 @@ export class RuleDetector {
   expire(nowMs: number): void {
     for (const { keys, untold } of this.#rules) {
       for (const [key, memory] of keys) {
-        if (!memory.isOver(nowMs) || nowMs - memory.firedAtMs < this.#options.rearmMs) {
+        if (!memory.isOver(nowMs) || Math.abs(nowMs - memory.firedAtMs) < this.#options.rearmMs) {
           memory.toldPart = 0
           continue
         }
@@ -413,10 +488,15 @@ function compile(rule: DetectionRule, keyAt: number): Compiled {
     keys: new Map(),
     untold: new Set(),
     seasons: new Map(),
+    shape: shapeOf(rule),
     // Forty people of one office are no campaign: where addresses are counted and events are not, those are what is usual.
     usualOf: rule.over.events === undefined && rule.over.sources !== undefined ? 'sources' : 'events',
     learnsByClock: rule.within >= RARE_MS && rule.by.length === 1,
   }
+}
+
+function shapeOf({ by, when, among, after, over, within, share, usual, service }: DetectionRule): number {
+  return hashText(JSON.stringify([by, when, among, after, over, within, share, usual, service]))
 }
 
 function describeTravel({ km, ms }: Travel): string {

@@ -69,6 +69,12 @@ export class KeyMemory {
       const from = (slot - SLOTS + 1) * this.#slotMs
       for (const distinct of this.#distinct) distinct.expire(from)
     }
+    if (passed <= -SLOTS) {
+      // The clock was set back: what was counted would be within the window until it is where it was.
+      this.#counts.fill(0)
+      for (const distinct of this.#distinct) distinct.expire(Number.POSITIVE_INFINITY)
+      this.#slot = slot
+    }
     // What comes late is of the slot that is.
     return (this.#slot % SLOTS) * 3
   }
@@ -173,7 +179,8 @@ export class KeyMemory {
   /** What another node counts, in the place of what it said before, unless that was later. */
   merge(node: string, told: ToldCounts, atMs: number): void {
     this.#told ??= new Map()
-    if ((this.#told.get(node)?.atMs ?? 0) <= atMs) this.#told.set(node, { ...told, atMs })
+    const before = this.#told.get(node)?.atMs ?? 0
+    if (before <= atMs || before - atMs > this.#windowMs) this.#told.set(node, { ...told, atMs })
   }
 
   /**
@@ -187,7 +194,7 @@ export class KeyMemory {
     const index = measure === 'events' || measure === 'bytes' ? -1 : this.#measures.indexOf(measure)
     const seen = index < 0 ? undefined : new Set(this.#distinct[index]!.hashes())
     for (const [node, told] of this.#told) {
-      if (nowMs - told.atMs > TOLD_SLOTS * this.#slotMs) {
+      if (Math.abs(nowMs - told.atMs) > TOLD_SLOTS * this.#slotMs) {
         this.#told.delete(node)
         continue
       }
@@ -202,6 +209,6 @@ export class KeyMemory {
   /** Whether nothing of it is within the window any more. */
   isOver(nowMs: number): boolean {
     this.#turn(nowMs)
-    return this.#own(0) === 0 && nowMs - this.firstAtMs > this.#windowMs
+    return this.#own(0) === 0 && Math.abs(nowMs - this.firstAtMs) > this.#windowMs
   }
 }

@@ -10,8 +10,8 @@ import type { Seal } from '../signing/sealed-file.ts'
 import { TRACE_KEY_FILE } from './trace-key.ts'
 
 const SEALED_KEY = /^(share|ceremony-(\d{1,9}))\.sealed$/
-/** Of a write that a crash ended. */
-const LITTER = /\.(tmp|new)$/
+/** Of a write that a crash ended, or what could not be read before. */
+const LITTER = /\.(tmp|new|unread)$/
 
 async function namesIn(directory: string): Promise<readonly string[]> {
   try {
@@ -64,6 +64,9 @@ export async function resealFolder(data: string, disk: DiskSeal, seal: Seal): Pr
     'incidents.closings',
     'incidents.assignments',
     'insiders.bin',
+    'anomalies.bin',
+    'usual.bin',
+    'signal-streams',
     'keys/nonces.json',
     'acme/waits.json',
     TRACE_KEY_FILE,
@@ -73,6 +76,11 @@ export async function resealFolder(data: string, disk: DiskSeal, seal: Seal): Pr
     const path = join(data, 'playbooks', name)
     await each(path, () => anew(path, disk))
   }
+  for (const feed of await namesIn(join(data, 'taxii')))
+    for (const name of await namesIn(join(data, 'taxii', feed))) {
+      const path = join(data, 'taxii', feed, name)
+      await each(path, () => anew(path, disk))
+    }
   const versions = join(data, 'objects', 'versions')
   for (const part of await namesIn(versions))
     for (const version of await namesIn(join(versions, part))) {

@@ -22,9 +22,16 @@ const WRITTEN = [
   'incidents.closings',
   'incidents.assignments',
   'insiders.bin',
+  'anomalies.bin',
+  'usual.bin',
+  'signal-streams',
   'playbooks',
+  'taxii',
+  'model',
   'peers.json',
 ]
+/** What a crash, a damaged file or a fault of the disk leaves beside one of them. */
+const BESIDE = /^(.+?)(\.[0-9a-f]{12}\.tmp|\.unread|\.corrupt-\d+)$/
 const OVERWRITTEN_BYTES_MAX = 1_048_576
 
 export interface Erased {
@@ -51,6 +58,8 @@ export async function eraseNode(data: string, keyFile: string, more: readonly st
   }
   for (const path of [join(data, WRITTEN[0] as string), keyFile, ...WRITTEN.slice(1).map((name) => join(data, name)), ...more])
     await erase(path)
+  for (const name of await readdir(data).catch(() => []))
+    if (WRITTEN.includes(BESIDE.exec(name)?.[1] ?? '')) await erase(join(data, name))
   return { files, bytes }
 }
 

@@ -1,4 +1,5 @@
 /** Watches over what this node and the others see: each tells what it found, and some deny in the node's own name. */
+import { randomInt } from 'node:crypto'
 import { join } from 'node:path'
 import {
   ANOMALY_SUMMARY_VERSION,
@@ -9,9 +10,9 @@ import {
 } from '@ringwall/detect'
 import type { LoginEvent } from '@ringwall/proxy'
 import type { NewFinding } from '@ringwall/respond'
-import { AnomalyWatch, describeAnomaly, followAnomalies } from '../anomaly-watch.ts'
+import { AnomalyWatch, describeAnomaly, followAnomalies, keepAnomalies } from '../anomaly-watch.ts'
 import { ConductWatch, describeConduct } from '../conduct-watch.ts'
-import { DetectionWatch, describeDetected, followDetection } from '../detection.ts'
+import { DetectionWatch, describeDetected, followDetection, keepDetection } from '../detection.ts'
 import { FloodWatch } from '../floods.ts'
 import { ofAnomaly, ofDetected, ofFailedLogins, ofFlood, ofSlowLogins } from '../incident-findings.ts'
 import { describeInsider, InsiderWatch } from '../insider-watch.ts'
@@ -50,13 +51,13 @@ export async function openWatches(
   const conduct = watchConduct(ground, agreement, report)
   late.conduct = conduct
   const slowLogins = watchSlowLogins(ground, agreement, denials, report)
-  const anomalies = watchAnomalies(ground, agreement, report)
-  const detection = watchByRules(ground, agreement, denials, judging, anomalies, report)
+  const anomalies = await watchAnomalies(ground, agreement, report)
+  const detection = await watchByRules(ground, agreement, denials, judging, anomalies, report)
   const insiders = watchInsiders(ground, agreement, report)
   const logins = watchLogins(ground, agreement, denials, report, (from, payload) => {
     if (payload[0] === SOURCE_SUMMARY_VERSION) slowLogins.merge(from, payload)
     else if (payload[0] === RULE_SUMMARY_VERSION) detection.merge(from, payload, Date.now())
-    else if (payload[0] === ANOMALY_SUMMARY_VERSION) anomalies.merge(from, payload, Date.now())
+    else if (payload[0] === ANOMALY_SUMMARY_VERSION) anomalies.merge(from, payload)
     else if (payload[0] === INSIDER_SUMMARY_VERSION) insiders.merge(from, payload)
     else if (payload[0] === STREAMS_VERSION) late.signals?.merge(payload, Date.now())
     else incidents.desk.merge(from, payload, Date.now())
@@ -151,8 +152,8 @@ function watchSlowLogins(ground: Ground, { fabric, now }: Agreement, { deny }: D
   })
 }
 
-function watchAnomalies(ground: Ground, { fabric, now, telemetry }: Agreement, report: Report): AnomalyWatch {
-  const { ring, events, closing } = ground
+async function watchAnomalies(ground: Ground, { fabric, now, telemetry }: Agreement, report: Report): Promise<AnomalyWatch> {
+  const { config, ring, disk, events, log, closing } = ground
   const anomalies = new AnomalyWatch({
     ring,
     view: () => now.view,
@@ -161,19 +162,21 @@ function watchAnomalies(ground: Ground, { fabric, now, telemetry }: Agreement, r
       events.add('finding', 'warn', describeAnomaly(found))
       report(ofAnomaly(found))
     },
+    salt: randomInt(2 ** 32),
   })
+  closing.add(await keepAnomalies(anomalies, { file: join(config.data, 'anomalies.bin'), disk: disk.seal, log }))
   closing.add(followAnomalies(anomalies, fabric))
   return anomalies
 }
 
-function watchByRules(
-  { config, events, closing }: Ground,
+async function watchByRules(
+  { config, disk, events, log, closing }: Ground,
   { fabric, now, telemetry }: Agreement,
   { denyAt }: Denials,
   { places }: Judging,
   anomalies: AnomalyWatch,
   report: Report,
-): DetectionWatch {
+): Promise<DetectionWatch> {
   const detection = new DetectionWatch({
     self: config.id,
     anomalies,
@@ -186,6 +189,7 @@ function watchByRules(
       report(ofDetected(found))
     },
   })
+  closing.add(await keepDetection(detection, { file: join(config.data, 'usual.bin'), disk: disk.seal, log }))
   closing.add(followDetection(detection, fabric))
   return detection
 }

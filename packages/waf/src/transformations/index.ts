@@ -24,6 +24,9 @@ const uppercase: Transformation = (text) => {
   return /[\x80-\xff]/.test(text) ? withAsciiCase(text, 97, 122) : text.toUpperCase()
 }
 
+/** Literals occur after these where they did before: automata ignore the case of A-Z. */
+export const CASE_ONLY: ReadonlySet<Transformation> = new Set([lowercase, uppercase])
+
 /** Letters of a range get their other case. */
 function withAsciiCase(text: string, low: number, high: number): string {
   const { length } = text
