@@ -14,13 +14,15 @@ import { decodeMessage, proposalHead, quorumOf, type Voter } from '@ringwall/con
 import { type DirectoryLock, StoreCorrupt } from '@ringwall/store'
 import { Accusations, type Accused } from './accusations.ts'
 import { BlockFetcher } from './block-fetcher.ts'
+import { AHEAD_MS_MAX, BlockJudge } from './block-judge.ts'
 import type { BlockLog } from './block-log.ts'
 import type { BlockRecord } from './block-record.ts'
 import { Broadcast, voterMessage } from './broadcast.ts'
 import { Malformed } from './bytes.ts'
 import { CatchUp } from './catch-up.ts'
-import type { Chain, Executed, Execution } from './chain.ts'
+import type { Chain, Executed } from './chain.ts'
 import { CONFLICT_FILE, conflictOf, hasConflict, isOneRound, keepConflict } from './conflict.ts'
+import { EarlyMessages } from './early-messages.ts'
 import { type Epoch, type Epochs, isAlone, voterFor } from './epochs.ts'
 import { LedgerError } from './errors.ts'
 import { advanceOver, handOverSteps } from './hand-over.ts'
@@ -46,22 +48,15 @@ import { TipExchange } from './tip-exchange.ts'
 import { TransactionPool } from './transaction-pool.ts'
 import type { Application, Committed, FinalBlock, Ledger, LedgerStatus } from './types.ts'
 
-/** A proposer's clock may be ahead of this node's by so much. */
-const AHEAD_MS_MAX = 5000
 const ASK_MS = 3000
 const MEMPOOL_COUNT_MAX = 10_000
 const MEMPOOL_BYTES_MAX: number = 32 * 1024 * 1024
 /** Of a lie that costs the check of a signature, and of a request that costs its refusal. */
 const FORGED_WEIGHT = 5
 const UNASKED_WEIGHT = 0.25
-/** Of blocks that are fetched at once: more are a node catching up, which has no time to lose. */
-const FORESEEN_BLOCKS_MAX = 16
 const SNAPSHOT_BLOCKS = 10_000
 const SNAPSHOT_BYTES: number = 64 * 1024 * 1024
 const PROGRESS_EVERY_MS = 2000
-/** Messages of the epoch to come that are kept until this node is in it. */
-const EARLY_MAX = 512
-const EARLY_BYTES_MAX: number = 8 * 1024 * 1024
 
 /** What `openLedger` found on disk and made ready. */
 export interface LedgerParts<S> {
@@ -98,6 +93,7 @@ export class LedgerShell<S> implements Ledger<S> {
   readonly #log: (level: 'info' | 'warn', line: string) => void
   readonly #pool: TransactionPool<S>
   readonly #leader: Leader<S>
+  readonly #judge: BlockJudge<S>
   readonly #peers: Peers
   #toldWaiting = false
   readonly #intake: Intake
@@ -125,13 +121,9 @@ export class LedgerShell<S> implements Ledger<S> {
   #settling: Promise<void> = Promise.resolve()
   #roundTimer: NodeJS.Timeout | undefined
   #tick: NodeJS.Timeout | undefined
-  /** Blocks that the voter asked about before their ancestors were here. */
-  #unjudged: Block[] = []
   /** The epoch has ended, and the next has not begun here yet. */
   #handingOver = false
-  /** Of the next epoch, from peers that are in it already. */
-  #early: { readonly from: string; readonly payload: Uint8Array }[] = []
-  #earlyBytes = 0
+  readonly #early = new EarlyMessages()
   #handlers = new Set<(block: FinalBlock<S>) => void>()
   readonly #accusations: Accusations
   readonly #silence: Silence
@@ -256,6 +248,20 @@ export class LedgerShell<S> implements Ledger<S> {
       fetch: (digest, from) => this.#fetch(digest, from),
       proposed: (round, payload, timestampMs) => this.#post({ kind: 'proposed', round, payload, timestampMs }),
       warn: (line) => this.#log('warn', line),
+    })
+    this.#judge = new BlockJudge({
+      application: options.application,
+      chain: parts.chain,
+      state: () => this.#visible.state,
+      validators: () => this.#validators,
+      epoch: () => (this.#stopped === undefined && !this.#handingOver ? this.#epoch : undefined),
+      now: this.#now,
+      mayWarn: (validator) => this.#peers.mayWarn(validator, performance.now()),
+      warn: (line) => this.#log('warn', line),
+      fetch: (digest, proposer) => this.#fetch(digest, proposer),
+      judged: (digest, valid) => this.#post({ kind: 'verified', digest, valid }),
+      // Work for whoever leads next.
+      ends: () => this.#post({ kind: 'pending' }),
     })
     const { blocks, chain, epochs } = parts
     this.#server = new SyncServer({ blocks, chain, epochs, snapshots: this.#snapshots })
@@ -424,7 +430,7 @@ export class LedgerShell<S> implements Ledger<S> {
     else if (effect.kind === 'send') this.#outbox.send(() => this.#send(effect.to, effect.message))
     else if (effect.kind === 'timer') this.#setRoundTimer(effect.round, effect.afterMs)
     else if (effect.kind === 'propose') this.#leader.ask(effect.round, effect.parent)
-    else if (effect.kind === 'verify') this.#judge(effect.block, effect.parent)
+    else if (effect.kind === 'verify') this.#judge.judge(effect.block, effect.parent)
     else if (effect.kind === 'finalized') this.#finalize(effect.blocks, effect.certificate)
     else if (effect.kind === 'fetch') this.#fetch(effect.digest, effect.from)
     else this.#accusations.accuse(effect.evidence, this.#accused)
@@ -460,78 +466,8 @@ export class LedgerShell<S> implements Ledger<S> {
 
   // Judging
 
-  #judge(block: Block, parent: Block): void {
-    const { chain } = this.#parts
-    chain.learn(parent)
-    chain.learn(block)
-    const proposer = this.#validators[block.proposer] ?? '?'
-    const ahead = block.timestampMs - this.#now()
-    if (ahead > AHEAD_MS_MAX) {
-      if (this.#peers.mayWarn(proposer, performance.now())) {
-        this.#log(
-          'warn',
-          `${proposer}'s clock is ${Math.round(ahead / 1000)} s ahead of this node's: its blocks are refused; set both by NTP`,
-        )
-      }
-      this.#post({ kind: 'verified', digest: block.digest, valid: false })
-      return
-    }
-    const foreseen = this.#foresee([block])
-    if (foreseen === undefined) {
-      this.#execute(block)
-      return
-    }
-    const epoch = this.#epoch
-    void foreseen.then(() => {
-      if (this.#stopped === undefined && !this.#handingOver && this.#epoch === epoch) this.#execute(block)
-    })
-  }
-
-  /** What these blocks would make the application compute, on the newest state that is visible; undefined when that is nothing. */
-  #foresee(blocks: readonly Block[]): Promise<void> | undefined {
-    const { foresee } = this.#application
-    if (foresee === undefined || blocks.length > FORESEEN_BLOCKS_MAX) return undefined
-    const txs = blocks.flatMap((block) => {
-      try {
-        return this.#parts.chain.txsOf(block)
-      } catch {
-        // Malformed: for `execute` to say.
-        return []
-      }
-    })
-    return foresee.call(this.#application, this.#visible.state, txs)
-  }
-
-  #execute(block: Block): void {
-    const { chain } = this.#parts
-    const proposer = this.#validators[block.proposer] ?? '?'
-    const execution = chain.execute(block.digest)
-    if (execution.kind === 'unknown') {
-      this.#unjudged = [...this.#unjudged.slice(-8), block]
-      this.#fetch(execution.digest, block.proposer)
-      return
-    }
-    if (execution.kind === 'invalid' && this.#peers.mayWarn(proposer, performance.now())) {
-      this.#log('warn', `${proposer} proposed an invalid block in round ${block.round}: ${execution.reason}`)
-    }
-    this.#onJudged(block, execution)
-  }
-
-  #onJudged({ digest }: Block, execution: Execution<S>): void {
-    this.#post({ kind: 'verified', digest, valid: execution.kind === 'executed' })
-    // The end of an epoch is work for whoever leads next.
-    if (execution.kind === 'executed' && this.#parts.chain.ends(execution.executed)) this.#post({ kind: 'pending' })
-  }
-
   #judgeAgain(): void {
-    const { chain } = this.#parts
-    const waiting = this.#unjudged
-    this.#unjudged = []
-    for (const block of waiting) {
-      const execution = chain.execute(block.digest)
-      if (execution.kind !== 'unknown') this.#onJudged(block, execution)
-      else if (block.height > chain.tip.block.height) this.#unjudged.push(block)
-    }
+    this.#judge.again()
     this.#leader.offer()
   }
 
@@ -592,7 +528,7 @@ export class LedgerShell<S> implements Ledger<S> {
     this.#handingOver = true
     this.#events = []
     this.#leader.forget()
-    this.#unjudged = []
+    this.#judge.forget()
     clearTimeout(this.#roundTimer)
   }
 
@@ -643,10 +579,7 @@ export class LedgerShell<S> implements Ledger<S> {
     }
     this.#handingOver = false
     this.#post({ kind: 'start' })
-    const early = this.#early
-    this.#early = []
-    this.#earlyBytes = 0
-    for (const { from, payload } of early) this.#handle(from, payload)
+    for (const { from, payload } of this.#early.take()) this.#handle(from, payload)
     this.#intake.resume()
   }
 
@@ -737,14 +670,7 @@ export class LedgerShell<S> implements Ledger<S> {
 
   /** Whoever is in another epoch learns how far this node is, or this node how far it is. */
   #handleOther(from: string, epoch: number, payload: Uint8Array): void {
-    if (
-      epoch === this.#epoch.number + 1 &&
-      this.#early.length < EARLY_MAX &&
-      this.#earlyBytes + payload.length <= EARLY_BYTES_MAX
-    ) {
-      this.#early.push({ from, payload })
-      this.#earlyBytes += payload.length
-    }
+    if (epoch === this.#epoch.number + 1) this.#early.keep(from, payload)
     if (this.#peers.mayTell(from, performance.now())) void this.#tips.with(from)
   }
 
@@ -860,7 +786,7 @@ export class LedgerShell<S> implements Ledger<S> {
     const last = records.at(-1)
     if (this.#handingOver) await this.#settling
     if (last === undefined || this.#stopped !== undefined) return
-    const foreseen = this.#foresee(records.map(({ block }) => block))
+    const foreseen = this.#judge.foresee(records.map(({ block }) => block))
     if (foreseen !== undefined) {
       await foreseen
       if (this.#handingOver) await this.#settling
