@@ -131,8 +131,7 @@ test('04 a token bound to a key is taken with a proof by it, once, and with noth
 test('05 a revoked token is refused on every node', async () => {
   const revoked = ring.cli('token', 'revoke', token)
   assert.equal(revoked.code, 0, revoked.stderr)
-  for (const node of [1, 2, 3, 4])
-    await eventually(`n${node} refuses it`, async () => (await asked(node, token)) === 401)
+  for (const node of [1, 2, 3, 4]) await eventually(`n${node} refuses it`, async () => (await asked(node, token)) === 401)
   assert.match(ring.cli('token', 'show', token, '--node', 'n4').stdout, /not active/)
   // As any OAuth client: with the token alone, to any node.
   const held = (await mint(2)).token
