@@ -7,7 +7,7 @@ import { decodeLimitMessages, encodeLimitMessages } from './limit-messages.ts'
 const TICK_MS = 50
 const REACH_EVERY_TICKS = 8
 /** While nodes share no budget: what they said last still counts when they begin to, also when some turns came late. */
-const IDLE_REACH_EVERY_TICKS = 14
+const IDLE_REACH_EVERY_TICKS = 18
 /** Who waited when the last shared budget went is answered by then. */
 const LEFT_OVER_MS = 60_000
 
