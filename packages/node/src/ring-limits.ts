@@ -6,8 +6,9 @@ import { decodeLimitMessages, encodeLimitMessages } from './limit-messages.ts'
 
 const TICK_MS = 50
 const REACH_EVERY_TICKS = 8
-/** While nodes share no budget: what they said last still counts when they begin to, also when some turns came late. */
-const IDLE_REACH_EVERY_TICKS = 18
+/** While nodes share no budget there is little to do; what they said last still counts when they begin to, also when some turns came late. */
+const IDLE_TICK_MS = 200
+const IDLE_REACH_EVERY_TICKS = 4
 /** Who waited when the last shared budget went is answered by then. */
 const LEFT_OVER_MS = 60_000
 
@@ -20,7 +21,7 @@ export interface RingLimitsOptions {
 export class RingLimits {
   readonly limiter: RingLimiter
   readonly #options: RingLimitsOptions
-  readonly #timer: NodeJS.Timeout
+  #timer: NodeJS.Timeout
   #policy: Policy | undefined
   #limits = new Map<string, readonly LimitPolicy[]>()
   /** Has any of them a budget that nodes share? */
@@ -36,8 +37,7 @@ export class RingLimits {
     this.limiter = new RingLimiter({ self: options.self, budgetOf: (key) => budgetOf(limits, key) })
     this.#follow()
     options.fabric.onMessage('limits', (from, payload) => this.#receive(from, payload))
-    this.#timer = setInterval(() => this.#tick(), TICK_MS)
-    this.#timer.unref()
+    this.#timer = this.#every(IDLE_TICK_MS)
   }
 
   /** The link to a node is down. */
@@ -80,13 +80,21 @@ export class RingLimits {
     this.limiter.setMembers(this.#options.view().nodes.map(({ id }) => id))
   }
 
+  #every(ms: number): NodeJS.Timeout {
+    return setInterval(() => this.#tick(), ms).unref()
+  }
+
   #tick(): void {
     this.#readPolicy()
     const nowMs = Date.now()
     const isIdle = !this.#isShared && nowMs > this.#untilMs
     // The owner of a budget gives all of it only if it has heard lately that the others know it as the owner.
     this.#ticks = this.#wasIdle && !isIdle ? 1 : this.#ticks + 1
-    this.#wasIdle = isIdle
+    if (this.#wasIdle !== isIdle) {
+      this.#wasIdle = isIdle
+      clearInterval(this.#timer)
+      this.#timer = this.#every(isIdle ? IDLE_TICK_MS : TICK_MS)
+    }
     if (this.#ticks % (isIdle ? IDLE_REACH_EVERY_TICKS : REACH_EVERY_TICKS) === 1) {
       this.#follow()
       this.#tellReach()
