@@ -49,8 +49,6 @@ const PLACES = 32_768
 const PLACE_SHIFT = 32 - Math.log2(PLACES)
 /** Actors in one piece of what is kept. */
 const KEPT_ACTORS = 256
-/** Kept where there is no time. */
-const NEVER = 0
 export type ActorsPiece = 'actors' | 'trees' | 'rows'
 const NOTHING: readonly AnomalyFinding[] = []
 
@@ -318,7 +316,7 @@ export class AnomalyActors {
     this.#ranks.keep(head)
     const strikes = [...this.#strikes].filter(([who]) => isKeepable(who))
     head.u16(strikes.length)
-    for (const [who, { atMs, firedMs }] of strikes) head.text(who).f64(atMs).f64(Math.max(NEVER, firedMs))
+    for (const [who, { atMs, firedMs }] of strikes) head.text(who).f64(atMs).time(firedMs)
     yield head.done()
     const trees = begin('trees')
     this.#trees.keep(trees)
@@ -359,8 +357,7 @@ export class AnomalyActors {
     for (let left = from.u16('actors that were odd', STRIKES_MAX); left > 0; left -= 1) {
       const who = from.text('an actor')
       const atMs = from.f64('when it was odd', -TIME_MAX, TIME_MAX)
-      const firedMs = from.f64('when it was said', NEVER, TIME_MAX)
-      this.#strikes.set(who, { atMs, firedMs: firedMs === NEVER ? Number.NEGATIVE_INFINITY : firedMs })
+      this.#strikes.set(who, { atMs, firedMs: from.time('when it was said') })
     }
   }
 

@@ -245,7 +245,7 @@ const again = (pieces: readonly Uint8Array[], nowMs: number): Scene => {
   return made
 }
 let known: readonly Uint8Array[] | undefined
-/** What `taught` learned, once for all: any findings of an hour. */
+/** What `taught` learned, taught only once. */
 const learned = (): Scene => {
   known ??= bytesOf(taught().detector, NOON)
   return again(known, NOON)

@@ -46,9 +46,6 @@ const AT: Readonly<Record<RouteMeasure, number>> = Object.fromEntries(ROUTE_MEAS
 const COMMON: readonly RouteMeasure[] = ['requests', 'bytes', 'sources']
 const JUDGED: readonly RouteMeasure[] = ['requests', 'refused', 'failed', 'bytes', 'took', 'sources']
 
-/** Kept where there is no time. */
-const NEVER = 0
-
 interface Route {
   readonly service: string
   readonly name: string
@@ -171,7 +168,7 @@ export class AnomalyRoutes {
     for (const routes of this.#services.values())
       for (const { service, name, row, sinceMs, firedMs } of routes.values()) {
         if (sinceMs === 0) continue
-        const into = begin().text(service).text(name).f64(sinceMs).f64(Math.max(NEVER, firedMs))
+        const into = begin().text(service).text(name).f64(sinceMs).time(firedMs)
         this.#baselines.keep(row, into)
         yield into.done()
       }
@@ -183,8 +180,7 @@ export class AnomalyRoutes {
     if (this.#services.get(service)?.has(name) === true) from.fail('each route once')
     const route = this.#routeOf(service, name) ?? from.fail(`at most ${ROUTES_MAX} routes`)
     route.sinceMs = from.f64('since when it learns', -TIME_MAX, TIME_MAX)
-    const firedMs = from.f64('when it was said', NEVER, TIME_MAX)
-    if (firedMs !== NEVER) route.firedMs = firedMs
+    route.firedMs = from.time('when it was said')
     this.#baselines.restore(route.row, from)
   }
 

@@ -158,10 +158,7 @@ export class Baselines {
   restore(row: number, from: KeptReader): void {
     const { measures, peaks } = this.#options
     const numbers = this.#numbers
-    let least = 0
-    for (let left = from.u8('hours', this.#slots); left > 0; left -= 1) {
-      const slot = from.u8('an hour, in order', this.#slots - 1, least)
-      least = slot + 1
+    for (const slot of from.hours(this.#slots)) {
       const at = row * this.#rowLength + slot * this.#slotLength
       numbers[at] = from.f32('windows', 1, SEEN_MAX)
       for (let measure = 0; measure < measures; measure += 1) {

@@ -5,6 +5,8 @@
 import { MemoryMalformed } from './errors.ts'
 
 const TEXT_BYTES_MAX = 255
+/** Kept where there is no time. */
+const NEVER = 0
 const [encoder, decoder] = [new TextEncoder(), new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })]
 
 export class KeptWriter {
@@ -58,6 +60,11 @@ export class KeptWriter {
     const at = this.#take(8)
     this.#view.setFloat64(at, value)
     return this
+  }
+
+  /** Unix milliseconds, -Infinity for never. */
+  time(atMs: number): this {
+    return this.f64(Math.max(NEVER, atMs))
   }
 
   /** At most 255 bytes of UTF-8. */
@@ -122,6 +129,22 @@ export class KeptReader {
 
   f64(what: string, least: number, most: number): number {
     return this.#within(this.#view.getFloat64(this.#take(8)), what, least, most)
+  }
+
+  /** Unix milliseconds, -Infinity for never. */
+  time(what: string): number {
+    const atMs = this.f64(what, NEVER, TIME_MAX)
+    return atMs === NEVER ? Number.NEGATIVE_INFINITY : atMs
+  }
+
+  /** How many of `count` hours there are, then each of them, to be followed by what is known of it. */
+  *hours(count: number): Generator<number> {
+    let least = 0
+    for (let left = this.u8('hours', count); left > 0; left -= 1) {
+      const hour = this.u8('an hour, in order', count - 1, least)
+      least = hour + 1
+      yield hour
+    }
   }
 
   text(what: string): string {

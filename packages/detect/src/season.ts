@@ -79,10 +79,7 @@ export class Season {
 
   /** Into one that knows nothing. @throws {MemoryMalformed} */
   restore(from: KeptReader): void {
-    let least = 0
-    for (let left = from.u8('hours', SEASON_SLOTS); left > 0; left -= 1) {
-      const slot = from.u8('an hour, in order', SEASON_SLOTS - 1, least)
-      least = slot + 1
+    for (const slot of from.hours(SEASON_SLOTS)) {
       this.#means[slot] = from.f64('a mean', 0, COUNT_MAX)
       this.#seen[slot] = from.u32('observations')
     }

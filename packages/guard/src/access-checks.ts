@@ -42,13 +42,16 @@ export function accessObjection(
   if (verdict?.ok === true) {
     judgement.credential = verdict
     judgement.check = 'denial'
-    let subject: DenialSubject['kind'] | undefined
-    const denied = denial(environment, (index) => {
-      const found = index.matchCredential(verdict, nowMs)
-      subject = found?.subject.kind
-      return found
-    })
-    if (denied !== undefined) return ofCredential(denied, judgement, subject)
+    const isSession = judgement.session !== undefined
+    const denied = denial(
+      environment,
+      (index) => index.matchCredential(verdict, nowMs),
+      ({ subject }) => (isSession && !ENDS_SESSIONS.has(subject.kind) ? 403 : 401),
+    )
+    if (denied !== undefined) {
+      judgement.loginWanted = isSession && denied.status === 401
+      return denied
+    }
   }
   if (verdict?.ok === true && verdict.claims.use === 'session' && judgement.session === undefined && !judgement.isReview)
     return { outcome: 'deny', status: 401, reason: 'a session is shown as a token', rule: 'people:login' }
@@ -95,14 +98,9 @@ export function accessObjection(
 
 /**
  * A revoked token is no token any more: 401, so that its client gets another (RFC 6750 section 3.1). Whoever is logged in by a session that is over
- * may log in again; a person who is denied as such may not.
+ * may log in again; a person who is denied otherwise may not.
  */
-function ofCredential(denied: Objection, judgement: RequestJudgement, subject: DenialSubject['kind'] | undefined): Objection {
-  if (judgement.session === undefined) return { ...denied, status: 401 }
-  if (subject !== 'token' && subject !== 'session' && subject !== 'issued-before') return denied
-  judgement.loginWanted = true
-  return { ...denied, status: 401 }
-}
+const ENDS_SESSIONS: ReadonlySet<DenialSubject['kind']> = new Set(['token', 'session', 'issued-before'])
 
 /** Is a certificate that verified when it was shown still good? */
 function isStanding({ subject, attestedBy, expiresAtMs }: Peer, { view, nowMs }: GuardEnvironment): boolean {

@@ -9,13 +9,19 @@ import type { RateLimiter } from './rate-limiter.ts'
 import { refusedSource } from './sources.ts'
 import type { GuardEnvironment } from './types.ts'
 
-/** Certified denials first, then those by gossip. */
-export function denial(environment: GuardEnvironment, find: (index: DenialIndex) => Denial | undefined): Objection | undefined {
+const forbidden = (): 401 | 403 => 403
+
+/** Certified denials first, then those by gossip. @param statusOf How it is answered: 403 unless given. */
+export function denial(
+  environment: GuardEnvironment,
+  find: (index: DenialIndex) => Denial | undefined,
+  statusOf: (denied: Denial) => 401 | 403 = forbidden,
+): Objection | undefined {
   const certified = find(environment.view.denials)
   const found = certified ?? find(environment.provisional)
   if (found === undefined) return undefined
   const { id, reason } = found
-  return { outcome: 'deny', status: 403, reason, rule: `denial:${id}`, provisional: certified === undefined }
+  return { outcome: 'deny', status: statusOf(found), reason, rule: `denial:${id}`, provisional: certified === undefined }
 }
 
 export function sourceObjection(judgement: RequestJudgement, environment: GuardEnvironment): Objection | undefined {

@@ -5,6 +5,7 @@ import { Broadcast, voterMessage } from './broadcast.ts'
 import { Peers } from './peers.ts'
 import { parseTransactions } from './spread.ts'
 import { TAG } from './tags.ts'
+import { linksTo } from './test-links.ts'
 
 const { digest } = genesisBlock('ring')
 const certificate: Certificate = {
@@ -19,17 +20,6 @@ const message: Message = { kind: 'certificate', certificate }
 function broadcast(down: readonly string[] = []) {
   const sent: { readonly to: string; readonly bytes: Uint8Array }[] = []
   let isStopped = false
-  const links = () =>
-    ['n2', 'n3', 'e1'].map((id) => ({
-      id,
-      region: 'eu',
-      connected: true,
-      reason: undefined,
-      roundTripMs: undefined,
-      clockOffsetMs: undefined,
-      sentBytes: 0,
-      receivedBytes: 0,
-    }))
   const out = new Broadcast({
     fabric: {
       send: (to, _channel, bytes) => {
@@ -38,7 +28,7 @@ function broadcast(down: readonly string[] = []) {
         return true
       },
     },
-    peers: new Peers(links),
+    peers: new Peers(() => linksTo(['n2', 'n3', 'e1'])),
     validators: () => ['n1', 'n2', 'n3'],
     isStopped: () => isStopped,
   })

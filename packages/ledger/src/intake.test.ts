@@ -4,21 +4,11 @@ import { Intake } from './intake.ts'
 import { Peers } from './peers.ts'
 import { encodeTransactions } from './spread.ts'
 import { TAG } from './tags.ts'
-
-const link = (id: string) => ({
-  id,
-  region: 'eu',
-  connected: true,
-  reason: undefined,
-  roundTripMs: undefined,
-  clockOffsetMs: undefined,
-  sentBytes: 0,
-  receivedBytes: 0,
-})
+import { linksTo } from './test-links.ts'
 
 function intake(links: readonly string[]) {
   const ids = [...links]
-  const peers = new Peers(() => ids.map(link))
+  const peers = new Peers(() => linksTo(ids))
   const taken: string[] = []
   const faults: string[] = []
   let isHeld = false

@@ -1,20 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { MUTED_MS, Peers } from './peers.ts'
+import { linksTo } from './test-links.ts'
 
-const peersOf = (...ids: readonly string[]) =>
-  new Peers(() =>
-    ids.map((id) => ({
-      id,
-      region: 'eu',
-      connected: true,
-      reason: undefined,
-      roundTripMs: undefined,
-      clockOffsetMs: undefined,
-      sentBytes: 0,
-      receivedBytes: 0,
-    })),
-  )
+const peersOf = (...ids: readonly string[]) => new Peers(() => linksTo(ids))
 
 test('who lies again and again is muted for a while, and then heard again; nobody else is', () => {
   const peers = peersOf('liar', 'honest')

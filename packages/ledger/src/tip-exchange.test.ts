@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { type Block, type Certificate, genesisBlock, makeBlock } from '@ringwall/consensus'
 import { Peers } from './peers.ts'
 import { encodeStatus, type TipStatus } from './sync-codec.ts'
+import { linksTo } from './test-links.ts'
 import { TipExchange, type TipExchangePorts } from './tip-exchange.ts'
 
 const genesis = genesisBlock('ring')
@@ -35,18 +36,7 @@ type Outcome = Awaited<ReturnType<TipExchangePorts['catchUp']['from']>>
 function exchange(own: Block, outcomes: readonly Outcome[] = []) {
   const seen: string[] = []
   const queue = [...outcomes]
-  const peers = new Peers(() =>
-    ['n2', 'n3'].map((id) => ({
-      id,
-      region: 'eu',
-      connected: true,
-      reason: undefined,
-      roundTripMs: undefined,
-      clockOffsetMs: undefined,
-      sentBytes: 0,
-      receivedBytes: 0,
-    })),
-  )
+  const peers = new Peers(() => linksTo(['n2', 'n3']))
   const epoch = { number: 0, verifies: ({ signatures }: Certificate) => signatures.every(({ signer }) => signer === 0) }
   const tips = new TipExchange({
     peers,

@@ -67,20 +67,12 @@ export class AnomalyWatch {
     return this.#current()?.memory(nowMs)
   }
 
-  /** What `memory` gave. @throws {MemoryMalformed} It learns anew then. */
+  /** What `memory` gave. @throws {MemoryMalformed} It is to forget all then. */
   restore(pieces: Iterable<Uint8Array>, nowMs: number): void {
-    const detector = this.#current()
-    if (detector === undefined) return
-    try {
-      detector.restore(pieces, nowMs)
-    } catch (error) {
-      // Half of it is of no use.
-      this.#forget()
-      throw error
-    }
+    this.#current()?.restore(pieces, nowMs)
   }
 
-  #forget(): void {
+  forget(): void {
     this.#policy = undefined
     this.#detector = undefined
     this.#settings = 'null'

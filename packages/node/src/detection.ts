@@ -129,17 +129,15 @@ export class DetectionWatch {
     return this.#current()?.memory(nowMs)
   }
 
-  /** What `memory` gave. @throws {MemoryMalformed} It learns anew then. */
+  /** What `memory` gave. @throws {MemoryMalformed} It is to forget all then. */
   restore(pieces: Iterable<Uint8Array>, nowMs: number): void {
-    try {
-      this.#current()?.restore(pieces, nowMs)
-    } catch (error) {
-      // Half of it is of no use.
-      this.#policy = undefined
-      this.#detector = undefined
-      this.#settings = '[]'
-      throw error
-    }
+    this.#current()?.restore(pieces, nowMs)
+  }
+
+  forget(): void {
+    this.#policy = undefined
+    this.#detector = undefined
+    this.#settings = '[]'
   }
 
   /** The detector for the policy in force; with changed rules counts begin anew. */

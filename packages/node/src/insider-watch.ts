@@ -159,21 +159,17 @@ export class InsiderWatch {
     return this.#kept.keep(() => this.#current()?.memory())
   }
 
-  #restore(): Promise<boolean> {
-    return this.#kept.takeUp((pieces) => {
-      const nowMs = this.#now()
-      try {
+  #restore(): Promise<void> {
+    return this.#kept.takeUp(
+      (pieces) => {
+        const nowMs = this.#now()
         for (const piece of pieces) this.#current()?.restore(piece, nowMs)
-      } catch (error) {
-        this.#forget()
-        throw error
-      }
-    })
-  }
-
-  #forget(): void {
-    this.#insiders = undefined
-    this.#settings = undefined
+      },
+      () => {
+        this.#insiders = undefined
+        this.#settings = undefined
+      },
+    )
   }
 }
 

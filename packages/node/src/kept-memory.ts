@@ -50,15 +50,17 @@ export class KeptMemory {
     return this.#keeping
   }
 
-  /** @param take Takes up what was kept; what it throws says that it cannot be read. @returns Whether it was taken up. */
-  async takeUp(take: (pieces: readonly Uint8Array[]) => void): Promise<boolean> {
+  /**
+   * @param take Takes up what was kept; what it throws says that it cannot be read.
+   * @param forget Lets go of what was taken by then: half of it is of no use.
+   */
+  async takeUp(take: (pieces: readonly Uint8Array[]) => void, forget: () => void): Promise<void> {
     const { file, disk, what, bytesMax, log } = this.#options
     try {
       const bytes = await readFileSealed(file, disk, bytesMax)
-      if (bytes === undefined) return false
-      take(piecesOf(bytes))
-      return true
+      if (bytes !== undefined) take(piecesOf(bytes))
     } catch (error) {
+      forget()
       const aside = `${file}.unread`
       const isAside = await rename(file, aside).then(
         () => true,
@@ -66,7 +68,6 @@ export class KeptMemory {
       )
       const where = isAside ? `; the file is ${aside} now` : ''
       log('warn', `${what} cannot be read and is learned anew: ${(error as Error).message}${where}`)
-      return false
     }
   }
 }
@@ -76,13 +77,18 @@ export type KeptFile = Pick<KeptMemoryOptions, 'file' | 'disk' | 'log'>
 export interface KeptDetector {
   /** Undefined: it is off. */
   memory(nowMs: number): Iterable<Uint8Array> | undefined
+  /** @throws {MemoryMalformed} */
   restore(pieces: Iterable<Uint8Array>, nowMs: number): void
+  forget(): void
 }
 
 /** Takes up what was kept, and keeps it every ten minutes. @returns Keeps it once more, and ends it. */
 export async function keepDetector(detector: KeptDetector, options: KeptMemoryOptions): Promise<() => Promise<void>> {
   const kept = new KeptMemory(options)
-  await kept.takeUp((pieces) => detector.restore(pieces, Date.now()))
+  await kept.takeUp(
+    (pieces) => detector.restore(pieces, Date.now()),
+    () => detector.forget(),
+  )
   const keep = (): Promise<void> => kept.keep(() => detector.memory(Date.now()))
   const timer = setInterval(() => void keep(), KEEP_MS)
   timer.unref()

@@ -13,6 +13,16 @@ export function isDenied(view: View, subject: DenialSubject): boolean {
   return currentDenial(view, subject) !== undefined
 }
 
+/** By a block, or by what nodes said and no block yet. */
+export function denialOfCredential(
+  view: View,
+  { enforced }: Pick<EarlyDenials, 'enforced'>,
+  credential: Parameters<View['denials']['matchCredential']>[0],
+  nowMs = Date.now(),
+): Denial | undefined {
+  return view.denials.matchCredential(credential, nowMs) ?? enforced.matchCredential(credential, nowMs)
+}
+
 /** A denial that is enforced already is no fault of the peer that passed it on. */
 export function isKnownDenial(view: View, early: EarlyDenials, payload: Uint8Array): boolean {
   try {

@@ -134,15 +134,15 @@ export class SlowLoginWatch {
     return this.#kept.keep(() => this.#current()?.memory())
   }
 
-  #restore(): Promise<boolean> {
-    return this.#kept.takeUp((pieces) => {
-      try {
+  #restore(): Promise<void> {
+    return this.#kept.takeUp(
+      (pieces) => {
         for (const piece of pieces) this.#current()?.restore(piece)
-      } catch (error) {
+      },
+      () => {
         this.#detector = undefined
         this.#settings = ''
-        throw error
-      }
-    })
+      },
+    )
   }
 }

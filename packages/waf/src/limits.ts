@@ -152,5 +152,3 @@ export const DFA_THREADS_MAX = 32_768
 export const UNION_PATTERNS_MAX = 8
 export const UNION_ASKS_MIN = 1_000
 export const UNION_THREADS_MAX = 131_072
-/** A longer text is for each of them to leap through. */
-export const UNION_TEXT_CHARS_MAX = 1_023

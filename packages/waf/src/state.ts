@@ -164,7 +164,8 @@ export class RequestState implements OperatorContext {
   #screens: (Screen | undefined)[] = []
   /** By part and chain. */
   #sieves: (Sieve | undefined)[] = []
-  readonly #left = new Map<number, { readonly entries: readonly Entry[]; readonly left: readonly Entry[] }>()
+  /** By list, chain and union: most requests have too few values for it. */
+  #left: Map<number, { readonly entries: readonly Entry[]; readonly left: readonly Entry[] }> | undefined
   #found: (Slots | undefined)[] = []
   #quiet: (Bits | undefined)[] = []
   #links: Bits | undefined
@@ -454,6 +455,7 @@ export class RequestState implements OperatorContext {
   /** Those of a list's values that some pattern of a union may match once they went through a chain. */
   leftBy(union: PatternUnion, list: TargetList, entries: readonly Entry[], chain: TransformationChain): readonly Entry[] {
     const key = (list.index * this.sizes.chains.length + chain.index) * UNIONS_MAX + union.number
+    this.#left ??= new Map()
     const known = this.#left.get(key)
     if (known?.entries === entries) return known.left
     this.work += entries.length

@@ -2,7 +2,8 @@
  * Patterns that are asked about the same texts, and hardly ever match, are asked together: one automaton says of a text that none of them matches, and
  * each reads for itself only the few texts of which it cannot say so. Which patterns these are shows while requests run, and no answer depends on it.
  */
-import { UNION_ASKS_MIN, UNION_PATTERNS_MAX, UNION_TEXT_CHARS_MAX, UNION_THREADS_MAX, WORK_CHARS_MAX } from './limits.ts'
+import { UNION_ASKS_MIN, UNION_PATTERNS_MAX, UNION_THREADS_MAX, WORK_CHARS_MAX } from './limits.ts'
+import { LONG_TEXT_CHARS_MIN } from './long-text.ts'
 import { type LinearMatcher, linearMatcher } from './regex/dfa.ts'
 import type { Pattern } from './regex/syntax.ts'
 import type { Subject, WorkMeter } from './subject.ts'
@@ -33,13 +34,15 @@ export interface Sharing {
 
 /** Patterns that see the same texts: those of one chain of transformations. */
 export class Company {
-  readonly asksMin: number
   readonly #unions: Unions
   #waiting: Sharing[] = []
 
   constructor(unions: Unions) {
     this.#unions = unions
-    this.asksMin = unions.asksMin
+  }
+
+  get asksMin(): number {
+    return this.#unions.asksMin
   }
 
   /** A pattern has said how it is with a text, for the `asksMin`th time once more. */
@@ -118,7 +121,8 @@ export class PatternUnion {
     const bit = 1 << this.number
     if ((subject.unionsAsked & bit) !== 0) return (subject.unionsLeft & bit) === 0
     const { text } = subject
-    if (text.length > UNION_TEXT_CHARS_MAX) return false
+    // A long text is for each of them to leap through.
+    if (text.length >= LONG_TEXT_CHARS_MIN) return false
     meter.work += text.length
     const isLeft = this.#matcher.search(text, meter, WORK_CHARS_MAX) >= 0
     // A search that the request's work cut short says nothing.

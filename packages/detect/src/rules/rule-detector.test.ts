@@ -396,14 +396,6 @@ const FROM_NEW: DetectionRule = {
   over: { accounts: 3 },
   within: HOUR,
 }
-const BURST: DetectionRule = {
-  name: 'campaign',
-  by: ['service'],
-  when: { login: 'failed' },
-  over: { events: 20 },
-  usual: 3,
-  within: 5 * MINUTE,
-}
 const attempt = (atMs: number, source: string, account: string, how: 'failed' | 'good' = 'failed'): Signal =>
   signal({ atMs, source, account, login: how, route: 'login' })
 /** Two days: one good login from each of 50 addresses, and ten failed ones every five minutes. */
@@ -423,10 +415,10 @@ const stuff = (detector: RuleDetector, atMs: number, source: string): number =>
     .filter(({ rule }) => rule === 'stuffing').length
 
 test('what is known and usual is there after a restart; other rules leave it; away for days it holds nobody for new for a day', () => {
-  const detector = lived([FROM_NEW, BURST])
+  const detector = lived([FROM_NEW, CAMPAIGN])
   const endMs = T0 + 2 * DAY
   const pieces = [...detector.memory(endMs)].map((piece) => Uint8Array.from(piece))
-  const restarted = (nowMs: number, rules = [FROM_NEW, BURST]): RuleDetector => {
+  const restarted = (nowMs: number, rules = [FROM_NEW, CAMPAIGN]): RuleDetector => {
     const one = make(rules, 'n1', SMALL)
     one.restore(pieces, nowMs)
     return one
@@ -448,7 +440,7 @@ test('what is known and usual is there after a restart; other rules leave it; aw
       .filter(({ rule }) => rule === 'campaign').length
   assert.equal(burst(restarted(endMs), endMs + HOUR, 15), 0, 'as usual')
   assert.equal(burst(restarted(endMs), endMs + HOUR, 90), 1)
-  const other = make([FROM_NEW, { ...BURST, usual: 2.5 }, SCANNING], 'n1', SMALL)
+  const other = make([FROM_NEW, { ...CAMPAIGN, usual: 2.5 }, SCANNING], 'n1', SMALL)
   other.inherit(detector)
   assert.equal(burst(other, endMs + HOUR, 90), 0, 'of another rule nothing is usual yet')
   assert.equal(stuff(other, endMs + 2 * HOUR, '192.0.2.7'), 0)
@@ -459,7 +451,7 @@ test('what is known and usual is there after a restart; other rules leave it; aw
     [...pieces, pieces.at(-1)!],
     pieces.with(0, pieces[0]!.with(1, 9)),
   ])
-    assert.throws(() => make([FROM_NEW, BURST], 'n1', SMALL).restore(wrong, endMs), MemoryMalformed)
+    assert.throws(() => make([FROM_NEW, CAMPAIGN], 'n1', SMALL).restore(wrong, endMs), MemoryMalformed)
   assert.throws(() => restarted(endMs + 31 * DAY), /30 days/)
 })
 

@@ -14,6 +14,7 @@ import {
 import { LedgerError } from '@ringwall/ledger'
 import { KEY_NAMES, type KeyName, ringIssuer, viewOfKey } from '@ringwall/ring'
 import { z } from 'zod'
+import { denialOfCredential } from '../known-denials.ts'
 import type { RunningNode } from '../running-node.ts'
 import { AuthorityCertificates } from '../signing/authority-certificates.ts'
 import { type Asked, MintRefused, SigningError } from '../signing/signing-service.ts'
@@ -220,7 +221,7 @@ async function revoke(node: RunningNode, call: Call): Promise<Answer> {
 }
 
 function isDenied(node: RunningNode, verdict: Accepted, nowMs: number): boolean {
-  return [node.view().denials, node.early.enforced].some((denials) => denials.matchCredential(verdict, nowMs) !== undefined)
+  return denialOfCredential(node.view(), node.early, verdict, nowMs) !== undefined
 }
 
 /** RFC 7662: of the ring's tokens and of those that the policy's issuers made. What is not good is not active, and nothing more is said. */

@@ -7,6 +7,7 @@ import { basename, join } from 'node:path'
 import { isSnapshotName } from '@ringwall/ledger'
 import { type DiskSeal, openLog, openSealedBytes, sealedFileKey, writeFileSealed } from '@ringwall/store'
 import type { Seal } from '../signing/sealed-file.ts'
+import { SEALED_FILES } from './data-files.ts'
 import { TRACE_KEY_FILE } from './trace-key.ts'
 
 const SEALED_KEY = /^(share|ceremony-(\d{1,9}))\.sealed$/
@@ -58,20 +59,10 @@ export async function resealFolder(data: string, disk: DiskSeal, seal: Seal): Pr
     if (/^votes.*\.log$/.test(name))
       await each(path, async () => (await openLog(path, { seal: disk, onCorrupt: 'throw' })).close())
   }
-  for (const path of [
-    'logins.bin',
-    'incidents.findings',
-    'incidents.closings',
-    'incidents.assignments',
-    'insiders.bin',
-    'anomalies.bin',
-    'usual.bin',
-    'signal-streams',
-    'keys/nonces.json',
-    'acme/waits.json',
-    TRACE_KEY_FILE,
-  ].map((name) => join(data, name)))
+  for (const name of [...SEALED_FILES, 'keys/nonces.json', 'acme/waits.json', TRACE_KEY_FILE]) {
+    const path = join(data, name)
     await each(path, () => anew(path, disk))
+  }
   for (const name of await namesIn(join(data, 'playbooks'))) {
     const path = join(data, 'playbooks', name)
     await each(path, () => anew(path, disk))

@@ -4,6 +4,7 @@
  */
 import { lstat, open, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { SEALED_FILES } from './data-files.ts'
 
 /** In this order: what opens the others goes first. */
 const WRITTEN = [
@@ -17,14 +18,7 @@ const WRITTEN = [
   'ledger',
   'traces',
   'rules',
-  'logins.bin',
-  'incidents.findings',
-  'incidents.closings',
-  'incidents.assignments',
-  'insiders.bin',
-  'anomalies.bin',
-  'usual.bin',
-  'signal-streams',
+  ...SEALED_FILES,
   'playbooks',
   'taxii',
   'model',

@@ -6,13 +6,13 @@ import { announceOnLink } from '../enrolment/announce.ts'
 import { EstServer } from '../est/est-server.ts'
 import type { ExpiringFile } from '../expiry-watch.ts'
 import { HashicorpFace } from '../hashicorp/face.ts'
-import { factsOf } from '../hashicorp/face-node.ts'
 import { LeaseKeeper } from '../leases/lease-keeper.ts'
 import type { RunningNode } from '../running-node.ts'
 import { S3Server } from '../s3/s3-server.ts'
 import { startTaxii } from '../taxii/node-taxii.ts'
 import { VERSION } from '../version.ts'
 import type { NodeParts } from './running.ts'
+import { vaultReading } from './vault-reading.ts'
 
 /** Opens the admin API, and keeps leases; nothing listens yet. */
 export function openFaces(parts: NodeParts, node: RunningNode): AdminServer {
@@ -66,15 +66,9 @@ function hashicorpFace({ ground, agreement, watches, keys }: NodeParts, node: Ru
 }
 
 function keepLeases({ ground, agreement, own, membership, watches, keys }: NodeParts): void {
-  const { config, ring, events, closing } = ground
-  const { ledger, now } = agreement
+  const { events, closing } = ground
   const leases = new LeaseKeeper({
-    self: config.id,
-    view: () => now.view,
-    state: () => ledger.state(),
-    facts: () => factsOf({ ring, view: () => now.view, state: () => ledger.state(), onLiars: watches.onLiars }),
-    reader: own.reader(),
-    ask: (signed) => keys.vault.open(signed),
+    ...vaultReading(ground, agreement, own, watches, keys),
     submit: (body) => own.submit(body),
     isHeld: () => membership.holds.hold !== undefined,
     events,

@@ -1,7 +1,7 @@
 /** Logins of people: the pages where they log in, what other programs are told of them, and this node's secrets at outside providers. */
 import { join } from 'node:path'
 import { encodeBase64url } from '@ringwall/ring/tx'
-import { factsOf } from '../hashicorp/face-node.ts'
+import { denialOfCredential } from '../known-denials.ts'
 import { LoginForms } from '../people/login-forms.ts'
 import { LoginPortal } from '../people/login-portal.ts'
 import { Passwords } from '../people/passwords.ts'
@@ -16,6 +16,7 @@ import type { LateParts } from './late-parts.ts'
 import type { OwnName } from './own-name.ts'
 import type { ProviderTrust } from './providers.ts'
 import type { RingKeys } from './ring-keys.ts'
+import { vaultReading } from './vault-reading.ts'
 import type { Watches } from './watches.ts'
 
 export interface PeopleParts {
@@ -66,7 +67,7 @@ export async function openPeople(
     view: () => now.view,
     people: () => now.state.people,
     tokens: () => now.tokens,
-    isDenied: (of) => [now.view.denials, early.enforced].some((denied) => denied.matchCredential(of, Date.now()) !== undefined),
+    isDenied: (of) => denialOfCredential(now.view, early, of) !== undefined,
     forms,
     passwords: new Passwords(),
     mint: (asked, timeoutMs) => keys.signing.mint(asked, timeoutMs),
@@ -82,18 +83,10 @@ export async function openPeople(
   return { portal, forms, samlKey, signals, reviewProviders }
 }
 
-function openSecretsAtProviders(
-  { config, ring, log, closing }: Ground,
-  { ledger, now }: Agreement,
-  { own, watches, keys }: PeopleFoundation,
-): ProviderSecrets {
+function openSecretsAtProviders(ground: Ground, agreement: Agreement, { own, watches, keys }: PeopleFoundation): ProviderSecrets {
+  const { log, closing } = ground
   const secrets = new ProviderSecrets({
-    self: config.id,
-    view: () => now.view,
-    state: () => ledger.state(),
-    facts: () => factsOf({ ring, view: () => now.view, state: () => ledger.state(), onLiars: watches.onLiars }),
-    reader: own.reader(),
-    ask: (signed) => keys.vault.open(signed),
+    ...vaultReading(ground, agreement, own, watches, keys),
     variable: (name) => process.env[name],
     log: (line) => log('warn', line),
   })

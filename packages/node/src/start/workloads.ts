@@ -1,5 +1,6 @@
 /** The Workload API, where the configuration names a socket for it. */
 import { join } from 'node:path'
+import { denialOfCredential } from '../known-denials.ts'
 import { WorkloadApi } from '../workloads/workload-api.ts'
 import type { Agreement } from './agreement.ts'
 import type { Ground } from './ground.ts'
@@ -20,7 +21,7 @@ export function openWorkloads(
     socket: config.workloadSocket,
     authoritiesFile: join(config.data, 'keys', 'authorities.json'),
     view: () => now.view,
-    denied: (of) => now.view.denials.matchCredential(of, Date.now()) ?? early.enforced.matchCredential(of, Date.now()),
+    denied: (of) => denialOfCredential(now.view, early, of),
     sign: (message) => own.sign(message),
     mint: (asked, timeoutMs) => signing.mint(asked, timeoutMs),
     say: (level, line) => events.add('key', level, line),
