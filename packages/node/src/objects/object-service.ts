@@ -248,7 +248,7 @@ export class ObjectService {
         const party = placed[index]
         if (party === undefined) return undefined
         if (party !== self) return client.putShard(party, version, blob, index, bytes)
-        const writer = await folder.receive(version, blob, index).catch((error: unknown) => {
+        const writer = await folder.receive(version, blob, index, bytes).catch((error: unknown) => {
           if (!(error instanceof StoreAway)) throw error
           this.#options.onLeftOut(self, version, error.message)
         })
