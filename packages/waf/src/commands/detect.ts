@@ -178,8 +178,8 @@ class Context {
     const after = nextAfter(text, command.end)
     const alone = after === '' || after === '#'
     if (mark === '\n' || mark === '\r') {
-      // Pasted code begins with a line break as well: words that other languages have count where nothing else follows.
-      if (strength < SURE && STATEMENTS.has(command.name)) return alone && command.name !== 'set' && before !== BEFORE.prose
+      // Pasted code begins with a line break as well.
+      if (strength < SURE && STATEMENTS.has(command.name)) return alone && command.name === 'echo'
       // A line of its own is a command behind one operand or none; further lines are text.
       if (this.#words === 0 || this.opened) return strength >= LIKELY || alone
       return before === BEFORE.operand && this.#technical
