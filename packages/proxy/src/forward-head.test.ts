@@ -45,18 +45,20 @@ const lines = fc.oneof(linesOf(plain), linesOf(fc.oneof(plain, odd)))
 test('property: lines passed on as they came are the lines that we would write', () => {
   let inPieces = 0
   fc.assert(
-    fc.property(lines, (text) => {
+    fc.property(lines, fc.boolean(), (text, repeats) => {
       const whole = `GET / HTTP/1.1\r\n${text}\r\n`
       const bytes = Buffer.from(whole, 'latin1')
       assert.equal(scanHead(bytes, 0, bytes.length, BOUNDS), bytes.length)
       const fields = fieldsOf(whole)
       const section = sectionOf(whole, fields)
       if (section !== undefined) inPieces++
-      for (const own of [[], ['strict-transport-security', 'max-age=1']])
+      // What is remembered of one that repeats is for whomever it is true of: in any order, and again.
+      if (section !== undefined) section.repeats = repeats
+      for (const own of [[], ['strict-transport-security', 'max-age=1'], []])
         assert.equal(responseHeadText(200, 'OK', fields, 0, own, section), responseHeadText(200, 'OK', fields, 0, own))
       const head = parseRequestHead('GET', '/', '1.1', ['Host', 'a'])
       if ('refused' in head) throw new Error('the plain head is refused')
-      for (const connectionNames of [undefined, ['x-a']]) {
+      for (const connectionNames of [undefined, ['x-a'], undefined]) {
         const common: Pick<Forwarding, 'head' | 'target' | 'host' | 'rewriting' | 'bodyBytes'> = {
           head: { ...head, connectionNames },
           target: '/',

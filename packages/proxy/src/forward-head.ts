@@ -74,15 +74,9 @@ export interface Forwarding {
 
 /** The whole header section, to be written as latin1. */
 export function requestHeadText(forwarding: Forwarding): string {
-  const { head, rawHeaders } = forwarding
+  const { head } = forwarding
   let text = `${head.method} ${forwarding.target} HTTP/1.1\r\nhost: ${forwarding.host}\r\n`
-  const named = head.connectionNames
-  const rewritten = forwarding.rewriting?.dropped
-  const personal = forwarding.person?.dropped
-  text += keptLines(rawHeaders, forwarding.section, (name) => {
-    if (isDropped(name) || named?.includes(name.toLowerCase()) === true) return false
-    return rewritten?.has(foldedName(name)) !== true && personal?.has(foldedName(name)) !== true
-  })
+  text += requestLines(forwarding)
   if (head.upgrade) text += 'connection: upgrade\r\nupgrade: websocket\r\n'
   else if (forwarding.bodyBytes === undefined) text += 'transfer-encoding: chunked\r\n'
   else if (forwarding.bodyBytes > 0 || !BODYLESS.has(head.method)) text += `content-length: ${forwarding.bodyBytes}\r\n`
@@ -99,6 +93,26 @@ export function requestHeadText(forwarding: Forwarding): string {
   if (forwarding.rewriting !== undefined) text += forwarding.rewriting.added
   if (forwarding.person !== undefined) text += forwarding.person.added
   return `${text}\r\n`
+}
+
+/** The client's fields that go on. */
+function requestLines({ head, rawHeaders, section, rewriting, person }: Forwarding): string {
+  const named = head.connectionNames
+  const rewritten = rewriting?.dropped
+  const personal = person?.dropped
+  const own = named === undefined && rewritten === undefined && personal === undefined ? repeated(rawHeaders, section) : undefined
+  if (own?.ofRequest !== undefined) return own.ofRequest
+  const lines = keptLines(rawHeaders, section, (name) => {
+    if (isDropped(name) || named?.includes(name.toLowerCase()) === true) return false
+    return rewritten?.has(foldedName(name)) !== true && personal?.has(foldedName(name)) !== true
+  })
+  if (own !== undefined) own.ofRequest = detached(lines)
+  return lines
+}
+
+/** The lines as they came, where they are those of these headers and worth remembering. */
+function repeated(rawHeaders: readonly string[], section: Section | undefined): Section | undefined {
+  return section?.repeats === true && section.fields === rawHeaders ? section : undefined
 }
 
 /** The lines of those that are kept: in one piece what stays together, where it came as we would write it. */
@@ -162,14 +176,29 @@ export function responseHeadText(
   own: readonly string[] = NONE,
   section?: Section,
 ): string {
-  let text = `HTTP/1.1 ${status} ${statusText}\r\n`
-  const { named, dated } = overview(rawHeaders)
-  text += keptLines(rawHeaders, section, (name) => {
+  const { lines, dated } = responseLines(rawHeaders, own.length > 0, section)
+  const text = `HTTP/1.1 ${status} ${statusText}\r\n${lines}`
+  return dated || status < 200 ? text : `${text}date: ${httpDate(nowMs)}\r\n`
+}
+
+/** The upstream's fields that go on. @param isSecured Transport security is the listener's to say. */
+function responseLines(
+  rawHeaders: readonly string[],
+  isSecured: boolean,
+  section: Section | undefined,
+): { readonly lines: string; readonly dated: boolean } {
+  const own = repeated(rawHeaders, section)
+  if (own?.ofResponse !== undefined) return own.ofResponse
+  const { named, dated, secures } = overview(rawHeaders)
+  const lines = keptLines(rawHeaders, section, (name) => {
     const kind = responseKind(name)
-    if (kind === TRANSPORT_SECURITY && own.length > 0) return false
+    if (kind === TRANSPORT_SECURITY && isSecured) return false
     return kind !== LEFT_OUT && kind !== CONNECTION && named?.includes(name.toLowerCase()) !== true
   })
-  return dated || status < 200 ? text : `${text}date: ${httpDate(nowMs)}\r\n`
+  // Listeners differ in what they say of transport security.
+  if (own === undefined || secures) return { lines, dated }
+  own.ofResponse = { lines: detached(lines), dated }
+  return own.ofResponse
 }
 
 /** The same fields for HTTP/2: names, in lower case, and values in turn. */
@@ -188,18 +217,28 @@ export function responseFields(status: number, rawHeaders: readonly string[], no
   return fields
 }
 
-/** What `Connection` names besides the usual, and whether there is a `Date`. */
-function overview(rawHeaders: readonly string[]): { readonly named: string[] | undefined; readonly dated: boolean } {
+interface Overview {
+  /** What `Connection` names besides the usual. */
+  readonly named: string[] | undefined
+  /** Whether there is a `Date`. */
+  readonly dated: boolean
+  /** Whether something is said of transport security. */
+  readonly secures: boolean
+}
+
+function overview(rawHeaders: readonly string[]): Overview {
   let named: string[] | undefined
   let dated = false
+  let secures = false
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const kind = responseKind(rawHeaders[at]!)
     if (kind === CONNECTION && rawHeaders[at + 1] !== 'keep-alive') {
       const tokens = connectionTokens(rawHeaders[at + 1]!).filter((token) => token !== 'keep-alive' && token !== 'close')
       if (tokens.length > 0) named = (named ?? []).concat(tokens)
     } else if (kind === DATE) dated = true
+    else if (kind === TRANSPORT_SECURITY) secures = true
   }
-  return { named, dated }
+  return { named, dated, secures }
 }
 
 const NONE: readonly string[] = []

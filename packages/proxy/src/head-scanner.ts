@@ -121,6 +121,12 @@ export interface Section {
   readonly text: string
   /** Where each line begins in `text`, and where the last one ends. */
   readonly starts: readonly number[]
+  /** The same is said again and again: what is made of it is worth keeping. */
+  repeats: boolean
+  /** The lines that a request takes along, where nothing but themselves says which. */
+  ofRequest: string | undefined
+  /** Likewise of a response, and whether a `Date` is among them. */
+  ofResponse: { readonly lines: string; readonly dated: boolean } | undefined
 }
 
 /** Of the section scanned last; undefined where a line is written otherwise. @param fields Of `fieldsOf(text)`. */
@@ -138,5 +144,5 @@ export function sectionOf(text: string, fields: readonly string[]): Section | un
   // The empty line follows at once, or the last value has blanks after it.
   if (fieldCount === 0 || end + 2 !== text.length) return undefined
   starts[fieldCount] = end
-  return { fields, text, starts }
+  return { fields, text, starts, repeats: false, ofRequest: undefined, ofResponse: undefined }
 }

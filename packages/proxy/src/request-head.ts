@@ -6,15 +6,12 @@
 import { normalizeRoutingPath } from '@ringwall/guard'
 import { connectionTokens, detached, lowerName } from './header-names.ts'
 
-export interface RequestHead {
-  readonly method: string
-  /** Origin form: path and query. */
-  readonly target: string
+/** What a header list says, whatever the request line before it. */
+export interface HeaderMeaning {
   /** As received, with port. */
   readonly authority: string
   /** Without port, lower case. */
   readonly host: string
-  readonly path: string
   /** 0 without body; undefined: chunked. */
   readonly contentLength: number | undefined
   readonly upgrade: boolean
@@ -33,6 +30,13 @@ export interface RequestHead {
   readonly jsonWanted: boolean
 }
 
+export interface RequestHead extends HeaderMeaning {
+  readonly method: string
+  /** Origin form: path and query. */
+  readonly target: string
+  readonly path: string
+}
+
 /** Why a head is refused: for the operator. */
 export interface HeadRefused {
   readonly refused: string
@@ -48,15 +52,54 @@ const METHODS_REFUSED: ReadonlySet<string> = new Set(['CONNECT', 'TRACE', 'TRACK
 /**
  * @param rawHeaders Names and values in turn, without control characters: `scanHead` has seen to that.
  * @param httpVersion `1.0` or `1.1`.
+ * @param meaning Of these headers in this version, where it is known already.
  */
 export function parseRequestHead(
   method: string,
   url: string,
   httpVersion: string,
   rawHeaders: readonly string[],
+  meaning: HeaderMeaning | HeadRefused = meaningOf(rawHeaders, httpVersion),
 ): RequestHead | HeadRefused {
   if (METHODS_REFUSED.has(method)) return refuse(`method ${method}`, 405)
   if (httpVersion !== '1.1' && httpVersion !== '1.0') return refuse('HTTP version', 400)
+  if ('refused' in meaning) return meaning
+  const { authority } = meaning
+  if (meaning.upgrade && (method !== 'GET' || httpVersion !== '1.1'))
+    return refuse('WebSocket upgrade without GET and HTTP/1.1', 400)
+  let target = url
+  if (url.charCodeAt(0) !== 0x2f) {
+    const absolute = ABSOLUTE.exec(url)
+    if (absolute === null) return refuse('request target', 400)
+    if (absolute[1]!.toLowerCase() !== authority.toLowerCase()) return refuse('target and Host name different hosts', 400)
+    const rest = absolute[2] ?? '/'
+    target = rest.charCodeAt(0) === 0x2f ? rest : `/${rest}`
+  }
+  if (!isTarget(target)) return refuse('request target', 400)
+  const routing = normalizeRoutingPath(target)
+  if (routing === undefined) return refuse('path with an encoding that is not UTF-8, or a control character or backslash', 400)
+  return {
+    method,
+    target,
+    path: routing.path,
+    authority,
+    host: meaning.host,
+    contentLength: meaning.contentLength,
+    upgrade: meaning.upgrade,
+    trailersAccepted: meaning.trailersAccepted,
+    continueWanted: meaning.continueWanted,
+    keepAlive: meaning.keepAlive,
+    connectionNames: meaning.connectionNames,
+    forwardedFor: meaning.forwardedFor,
+    forwardedProto: meaning.forwardedProto,
+    traceparent: meaning.traceparent,
+    tracestate: meaning.tracestate,
+    jsonWanted: meaning.jsonWanted,
+  }
+}
+
+/** What these headers say, or why a request with them is refused. As of `parseRequestHead`. */
+export function meaningOf(rawHeaders: readonly string[], httpVersion: string): HeaderMeaning | HeadRefused {
   let authority: string | undefined
   let contentLength: string | undefined
   let transferEncoding: string | undefined
@@ -139,28 +182,13 @@ export function parseRequestHead(
   const upgrading = names?.includes('upgrade') ?? false
   if (upgrade !== undefined && upgrading) {
     if (upgrade.toLowerCase() !== 'websocket') return refuse('Upgrade other than websocket', 400)
-    if (method !== 'GET' || httpVersion !== '1.1') return refuse('WebSocket upgrade without GET and HTTP/1.1', 400)
     if (transferEncoding !== undefined || (contentLength !== undefined && contentLength !== '0'))
       return refuse('WebSocket upgrade with a body', 400)
   }
-  let target = url
-  if (url.charCodeAt(0) !== 0x2f) {
-    const absolute = ABSOLUTE.exec(url)
-    if (absolute === null) return refuse('request target', 400)
-    if (absolute[1]!.toLowerCase() !== authority.toLowerCase()) return refuse('target and Host name different hosts', 400)
-    const rest = absolute[2] ?? '/'
-    target = rest.charCodeAt(0) === 0x2f ? rest : `/${rest}`
-  }
-  if (!isTarget(target)) return refuse('request target', 400)
-  const routing = normalizeRoutingPath(target)
-  if (routing === undefined) return refuse('path with an encoding that is not UTF-8, or a control character or backslash', 400)
   const bodyBytes = transferEncoding !== undefined ? undefined : contentLength === undefined ? 0 : Number(contentLength)
   return {
-    method,
-    target,
     authority,
     host: hostOf(authority),
-    path: routing.path,
     contentLength: bodyBytes,
     upgrade: upgrade !== undefined && upgrading,
     trailersAccepted: te?.toLowerCase().includes('trailers') ?? false,

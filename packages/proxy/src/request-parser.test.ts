@@ -132,6 +132,43 @@ test('what came before is held to the bounds of whoever reads it now', () => {
   }
 })
 
+test('headers that came before mean what they mean under the request line of now', () => {
+  const said = (line: string, headers: string): string => {
+    const parser = new RequestParser(BOUNDS)
+    assert.equal(parser.read(Buffer.from(`${line}\r\n${headers}\r\n`), 0), HEAD)
+    const { head } = parser.request!
+    return 'refused' in head ? `${head.status} ${head.refused}` : `${head.method} ${head.path} ${head.keepAlive} ${head.upgrade}`
+  }
+  const lines = [
+    'GET /one HTTP/1.1',
+    'GET /two HTTP/1.0',
+    'POST / HTTP/1.1',
+    'TRACE / HTTP/1.1',
+    'GET /# HTTP/1.1',
+    'GET http://b/ HTTP/1.1',
+  ]
+  for (const [headers, wanted] of [
+    ['Host: plain\r\n', ['GET /one true false', 'GET /two false false', 'POST / true false']],
+    [
+      'Host: coded\r\nTransfer-Encoding: chunked\r\n',
+      ['GET /one true false', '400 Transfer-Encoding in HTTP/1.0', 'POST / true false'],
+    ],
+    [
+      'Host: up\r\nConnection: upgrade\r\nUpgrade: websocket\r\n',
+      ['GET /one true true', '400 WebSocket upgrade without GET and HTTP/1.1', '400 WebSocket upgrade without GET and HTTP/1.1'],
+    ],
+    ['Host: two\r\nHost: two\r\n', ['400 two Host headers', '400 two Host headers', '400 two Host headers']],
+  ] as const) {
+    for (let time = 0; time < 3; time += 1) {
+      const all = lines.map((line) => said(line, headers))
+      assert.deepEqual(all.slice(0, 3), wanted)
+      assert.equal(all[3], '405 method TRACE')
+      assert.match(all[4]!, /^400 /)
+      assert.match(all[5]!, /^400 /)
+    }
+  }
+})
+
 test('names and values are what stands between colon and line end, without blanks around', () => {
   assert.deepEqual(parse([Buffer.from('GET / HTTP/1.1\r\nHost:a\r\nX:\t y z \t\r\nY:\r\n\r\n')]), [
     'GET / 1.1 ["Host","a","X","y z","Y",""] undefined',

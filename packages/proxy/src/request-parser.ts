@@ -21,7 +21,7 @@ import {
 } from './head-scanner.ts'
 import { KnownSections } from './known-sections.ts'
 import { latin1 } from './latin1.ts'
-import { type HeadRefused, parseRequestHead, type RequestHead } from './request-head.ts'
+import { type HeaderMeaning, type HeadRefused, meaningOf, parseRequestHead, type RequestHead } from './request-head.ts'
 
 /** What `read` came upon. */
 export type RequestEvent = 0 | 1 | 2 | 3 | 4
@@ -72,8 +72,16 @@ const CHUNK_LINE_BYTES_MAX = 256
 /** Of all chunks of one request: extensions are bytes that no length bounds. */
 const EXTENSION_BYTES_MAX = 16_384
 const HELD_BYTES_MIN = 512
-const knownSections = new KnownSections()
+const knownSections = new KnownSections<HeaderSection>()
 const LF = 10
+
+/** Headers, and what was found out about them. */
+interface HeaderSection {
+  readonly rawHeaders: readonly string[]
+  readonly section: Section | undefined
+  /** In HTTP/1.1, once a request line in that version has come with them. */
+  meaning: HeaderMeaning | HeadRefused | undefined
+}
 
 export class RequestParser {
   readonly #bounds: HeadBounds
@@ -88,6 +96,8 @@ export class RequestParser {
   #extensionBytes = 0
   #trailerBytes = 0
   #trailers = 0
+  /** Where the headers that came last are known: the client most likely says the same again. */
+  #knownAt = 0
   request: RawRequest | undefined
   problem: RequestProblem | undefined
   /** Where reading goes on. */
@@ -222,13 +232,15 @@ export class RequestParser {
     }
     const fieldsAt = scanLine(section, from, to, this.#bounds)
     if (before === 0 && fieldsAt > 0) {
-      const known = knownSections.find(bytes, fieldsAt, to)
+      const known = knownSections.find(bytes, fieldsAt, to, this.#knownAt)
       if (
         known !== undefined &&
         fieldsAt - from + known.bytes.length <= bytesMax &&
-        known.rawHeaders.length <= 2 * this.#bounds.fieldsMax
-      )
-        return this.#begin(latin1(bytes, from, fieldsAt - 2), fieldsAt + known.bytes.length, known.rawHeaders, known.section)
+        known.said.rawHeaders.length <= 2 * this.#bounds.fieldsMax
+      ) {
+        this.#knownAt = known.slot
+        return this.#begin(latin1(bytes, from, fieldsAt - 2), fieldsAt + known.bytes.length, known.said)
+      }
     }
     const end = fieldsAt > 0 ? scanFields(section, from, fieldsAt, to, this.#bounds) : fieldsAt
     if (end === INCOMPLETE) {
@@ -244,13 +256,13 @@ export class RequestParser {
     const text = latin1(section, from, end)
     const first = firstLine(text)
     const rawHeaders = fieldsOf(text)
-    const lines = sectionOf(text, rawHeaders)
-    knownSections.learn(section, fieldsAt, end, rawHeaders, lines)
-    return this.#begin(first, before === 0 ? end : this.at + end - before, rawHeaders, lines)
+    const said = { rawHeaders, section: sectionOf(text, rawHeaders), meaning: undefined }
+    if (knownSections.learn(section, fieldsAt, end, said) && said.section !== undefined) said.section.repeats = true
+    return this.#begin(first, before === 0 ? end : this.at + end - before, said)
   }
 
   /** With the head read, which ends at `end`. */
-  #begin(first: string, end: number, rawHeaders: readonly string[], section: Section | undefined): RequestEvent {
+  #begin(first: string, end: number, said: HeaderSection): RequestEvent {
     const line = REQUEST_LINE.exec(first)
     if (line === null) return this.#refuse('request line', 400)
     this.at = end
@@ -259,7 +271,9 @@ export class RequestParser {
     const method = line[1]!
     const url = line[2]!
     const httpVersion = line[3] === '1' ? '1.1' : '1.0'
-    const head = parseRequestHead(method, url, httpVersion, rawHeaders)
+    const { rawHeaders, section } = said
+    const meaning = httpVersion === '1.0' ? undefined : (said.meaning ??= meaningOf(rawHeaders, httpVersion))
+    const head = parseRequestHead(method, url, httpVersion, rawHeaders, meaning)
     this.request = { method, url, httpVersion, rawHeaders, head, section }
     if ('refused' in head) this.#state = BROKEN
     else if (head.contentLength === 0) this.#state = DONE

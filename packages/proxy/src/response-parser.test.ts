@@ -101,6 +101,31 @@ test('property: cut anywhere, the same bytes say the same', () => {
   )
 })
 
+test('a head that came before is framed by what it answers now, and held to the bounds of whoever reads it', () => {
+  const head = `${OK}Content-Length: 2\r\nX: again\r\n\r\n`
+  const whole = one(`${head}ab`)
+  for (let time = 0; time < 3; time += 1) {
+    assert.deepEqual(parse(whole).said, ['head 200 OK Content-Length|2|X|again true 2', 'end '])
+    assert.deepEqual(parse(one(head), { method: 'HEAD' }).said, ['head 200 OK Content-Length|2|X|again true 0', 'end '])
+    assert.equal(parse(one(`${head}abc`)).problem, 'it sent more than its response')
+  }
+  const narrow = new ResponseParser(head.length - 1, {
+    onInterim() {},
+    onHead: () => assert.fail('a head past the bound is passed on'),
+    onBody() {},
+    onEnd() {},
+    onUpgrade() {},
+  })
+  narrow.begin('GET')
+  assert.equal(narrow.push(whole[0]!), 'its header is too long')
+  const early = 'HTTP/1.1 103 Early\r\n\r\n'
+  for (let time = 0; time < 3; time += 1) {
+    assert.equal(parse(one(early.repeat(20))).problem, 'it sent too many interim responses')
+    assert.equal(parse(one('HTTP/1.1 101 S\r\n\r\n')).problem, 'it switched protocols unasked')
+    assert.deepEqual(parse(one('HTTP/1.1 101 S\r\n\r\nrest'), { upgrade: true }).said, ['upgrade 101 rest'])
+  }
+})
+
 test('property: no bytes make the parser throw', () => {
   fc.assert(
     fc.property(fc.array(fc.uint8Array({ maxLength: 64 })), (pieces) => {

@@ -6,6 +6,7 @@
  */
 import { fieldsOf, firstLine, type HeadBounds, INCOMPLETE, MALFORMED, type Section, scanHead, sectionOf } from './head-scanner.ts'
 import { lowerName } from './header-names.ts'
+import { KnownSections } from './known-sections.ts'
 import { latin1 } from './latin1.ts'
 
 export interface ResponseHead {
@@ -52,6 +53,21 @@ const FIELDS_MAX = 1_024
 const INTERIMS_MAX = 16
 const EMPTY: readonly string[] = []
 
+/** A head as it stands, whatever it answers. */
+interface ReadHead {
+  readonly status: number
+  readonly statusText: string
+  readonly rawHeaders: readonly string[]
+  readonly section: Section | undefined
+  readonly keepAlive: boolean
+  readonly keepAliveS: number | undefined
+  readonly contentLength: string | undefined
+  readonly chunked: boolean
+  readonly upgrade: boolean
+}
+
+const knownHeads = new KnownSections<ReadHead>()
+
 export class ResponseParser {
   readonly #bounds: HeadBounds
   readonly #events: ResponseEvents
@@ -61,6 +77,8 @@ export class ResponseParser {
   #held: Buffer | undefined
   #left = 0
   #interims = 0
+  /** Where the head that came last is known. */
+  #knownAt = 0
 
   constructor(headerBytesMax: number, events: ResponseEvents) {
     this.#bounds = { lineBytesMax: headerBytesMax, bytesMax: headerBytesMax, fieldsMax: FIELDS_MAX }
@@ -91,12 +109,25 @@ export class ResponseParser {
     for (;;) {
       switch (this.#state) {
         case HEAD: {
-          const end = scanHead(bytes, at, bytes.length, this.#bounds)
-          if (end === INCOMPLETE) return this.#hold(bytes, at, this.#bounds.bytesMax, 'header')
-          if (end < 0) return end === MALFORMED ? 'its header is malformed' : 'its header is too long'
-          const outcome = this.#head(latin1(bytes, at, end))
+          const { bytesMax } = this.#bounds
+          const known = knownHeads.find(bytes, at, bytes.length, this.#knownAt)
+          let head: ReadHead
+          if (known !== undefined && known.bytes.length <= bytesMax) {
+            head = known.said
+            at += known.bytes.length
+            this.#knownAt = known.slot
+          } else {
+            const end = scanHead(bytes, at, bytes.length, this.#bounds)
+            if (end === INCOMPLETE) return this.#hold(bytes, at, bytesMax, 'header')
+            if (end < 0) return end === MALFORMED ? 'its header is malformed' : 'its header is too long'
+            const read = readHead(latin1(bytes, at, end))
+            if (typeof read === 'string') return read
+            if (knownHeads.learn(bytes, at, end, read) && read.section !== undefined) read.section.repeats = true
+            head = read
+            at = end
+          }
+          const outcome = this.#answer(head)
           if (typeof outcome === 'string') return outcome
-          at = end
           if (outcome !== undefined) {
             this.#state = UPGRADED
             this.#events.onUpgrade(outcome, bytes.subarray(at))
@@ -187,43 +218,10 @@ export class ResponseParser {
     return undefined
   }
 
-  /** Returns a problem, or the head of an upgrade. */
-  #head(text: string): string | ResponseHead | undefined {
-    const line = firstLine(text)
-    if (!STATUS_LINE.test(line)) return 'its status line is malformed'
-    const rawHeaders = fieldsOf(text)
-    const status = (line.charCodeAt(9) - 48) * 100 + (line.charCodeAt(10) - 48) * 10 + line.charCodeAt(11) - 48
-    const statusText = line.slice(13)
-    let contentLength: string | undefined
-    let transferEncoding: string | undefined
-    let keepAlive = line.charCodeAt(7) === 49
-    let keepAliveS: number | undefined
-    let upgrade = false
-    for (let at = 0; at < rawHeaders.length; at += 2) {
-      const name = lowerName(rawHeaders[at]!)
-      const value = rawHeaders[at + 1]!
-      if (name === 'content-length') {
-        if (contentLength !== undefined && contentLength !== value) return 'it gave two lengths'
-        contentLength = value
-      } else if (name === 'transfer-encoding') {
-        if (transferEncoding !== undefined) return 'it gave two Transfer-Encoding headers'
-        transferEncoding = value.toLowerCase()
-      } else if (name === 'connection') {
-        if (value === 'keep-alive') keepAlive = true
-        else {
-          const lower = value.toLowerCase()
-          if (lower.includes('close')) keepAlive = false
-          else if (lower.includes('keep-alive')) keepAlive = true
-          if (lower.includes('upgrade')) upgrade = true
-        }
-      } else if (name === 'keep-alive') {
-        const seconds = /timeout=([0-9]{1,6})/.exec(value)
-        if (seconds !== null) keepAliveS = Number(seconds[1])
-      }
-    }
-    if (contentLength !== undefined && !/^[0-9]{1,15}$/.test(contentLength)) return 'its Content-Length is malformed'
-    if (transferEncoding !== undefined && contentLength !== undefined) return 'it gave Transfer-Encoding and Content-Length'
-    if (transferEncoding !== undefined && transferEncoding !== 'chunked') return 'its Transfer-Encoding is not chunked'
+  /** Begins the response with this head. Returns a problem, or the head of an upgrade. */
+  #answer(head: ReadHead): string | ResponseHead | undefined {
+    const { status, statusText, rawHeaders, section, keepAliveS, contentLength, upgrade } = head
+    let { keepAlive } = head
     if (status === 101) {
       if (!this.#upgradeAsked) return 'it switched protocols unasked'
       return { status, statusText, rawHeaders, keepAlive, keepAliveS, bodyBytes: 0, contentLength, upgrade }
@@ -248,7 +246,7 @@ export class ResponseParser {
     if (bodyless) {
       bodyBytes = 0
       this.#state = DONE
-    } else if (transferEncoding !== undefined) {
+    } else if (head.chunked) {
       this.#state = CHUNK_SIZE
     } else if (contentLength !== undefined) {
       bodyBytes = this.#left = Number(contentLength)
@@ -261,7 +259,7 @@ export class ResponseParser {
       status,
       statusText,
       rawHeaders,
-      section: sectionOf(text, rawHeaders),
+      section,
       keepAlive,
       keepAliveS,
       bodyBytes,
@@ -270,6 +268,56 @@ export class ResponseParser {
     })
     if (this.#state === DONE) this.#events.onEnd(EMPTY)
     return undefined
+  }
+}
+
+/** Reads the head that was scanned last, whose Latin-1 text this is. Returns a problem, or what it says. */
+function readHead(text: string): string | ReadHead {
+  const line = firstLine(text)
+  if (!STATUS_LINE.test(line)) return 'its status line is malformed'
+  const rawHeaders = fieldsOf(text)
+  const status = (line.charCodeAt(9) - 48) * 100 + (line.charCodeAt(10) - 48) * 10 + line.charCodeAt(11) - 48
+  const statusText = line.slice(13)
+  let contentLength: string | undefined
+  let transferEncoding: string | undefined
+  let keepAlive = line.charCodeAt(7) === 49
+  let keepAliveS: number | undefined
+  let upgrade = false
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = lowerName(rawHeaders[at]!)
+    const value = rawHeaders[at + 1]!
+    if (name === 'content-length') {
+      if (contentLength !== undefined && contentLength !== value) return 'it gave two lengths'
+      contentLength = value
+    } else if (name === 'transfer-encoding') {
+      if (transferEncoding !== undefined) return 'it gave two Transfer-Encoding headers'
+      transferEncoding = value.toLowerCase()
+    } else if (name === 'connection') {
+      if (value === 'keep-alive') keepAlive = true
+      else {
+        const lower = value.toLowerCase()
+        if (lower.includes('close')) keepAlive = false
+        else if (lower.includes('keep-alive')) keepAlive = true
+        if (lower.includes('upgrade')) upgrade = true
+      }
+    } else if (name === 'keep-alive') {
+      const seconds = /timeout=([0-9]{1,6})/.exec(value)
+      if (seconds !== null) keepAliveS = Number(seconds[1])
+    }
+  }
+  if (contentLength !== undefined && !/^[0-9]{1,15}$/.test(contentLength)) return 'its Content-Length is malformed'
+  if (transferEncoding !== undefined && contentLength !== undefined) return 'it gave Transfer-Encoding and Content-Length'
+  if (transferEncoding !== undefined && transferEncoding !== 'chunked') return 'its Transfer-Encoding is not chunked'
+  return {
+    status,
+    statusText,
+    rawHeaders,
+    section: sectionOf(text, rawHeaders),
+    keepAlive,
+    keepAliveS,
+    contentLength,
+    chunked: transferEncoding !== undefined,
+    upgrade,
   }
 }
 
