@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { SubjectMemo } from './subject.ts'
+import { chainOf, Subject, SubjectMemo, stepOf } from './subject.ts'
 
 test('values that come once leave no more behind than was said, and those that repeat stay known', () => {
   const memo = new SubjectMemo(64)
@@ -10,4 +10,25 @@ test('values that come once leave no more behind than was said, and those that r
     if (at % 8 === 0) assert.equal(memo.of('usual'), usual)
     assert.ok(memo.size <= 64)
   }
+})
+
+test('a value goes through as many steps as there may be, each of them once', () => {
+  const asked: string[] = []
+  const steps = Array.from({ length: 40 }, (_, index) =>
+    stepOf(index, (text) => {
+      asked.push(`${index} ${text}`)
+      return index % 7 === 3 ? `${text}${index}` : text
+    }),
+  )
+  const [all, some, none] = [steps, steps.slice(0, 30), steps.slice(0, 3)].map((part, index) => chainOf(index, part))
+  const subject = new Subject('x')
+  const meter = { work: 0, building: 0 }
+  const last = subject.through(all!, meter)
+  assert.equal(last.text, 'x31017243138')
+  const asks = asked.length
+  assert.equal(asks, 40)
+  assert.equal(subject.through(some!, meter).text, 'x3101724')
+  assert.equal(subject.through(none!, meter), subject)
+  assert.equal(asked.length, asks)
+  assert.equal(subject.through(all!, meter), last)
 })

@@ -81,6 +81,30 @@ test('few that wait long enough are asked together as well; those that then matc
   assert.ok(patterns.every(({ sharing }) => sharing.union === undefined && sharing.alone))
 })
 
+test('a union with too many states becomes two, however many values it is asked about meanwhile', () => {
+  const unions = new Unions({ asksMin: 10, threadsMax: 60 })
+  const patterns = asked(
+    new Company(unions),
+    Array.from({ length: 8 }, (_, at) => `x[^y]{0,9}${at}z`),
+  )
+  for (let at = 0; unions.made === 0; at += 1) for (const { matches } of patterns) matches(new Subject(`text ${at}`))
+  const union = patterns[0]!.sharing.union!
+  for (let at = 0; at < 40; at += 1) assert.equal(union.rulesOut(new Subject(`${'x1x2'.repeat(at)}x${at % 8}z`), meter), false)
+  assert.equal(unions.made, 3)
+  assert.ok(patterns.every(({ sharing }) => sharing.union !== undefined && sharing.union !== union))
+})
+
+test('one that matches what the others see costs them half of their company, not all', () => {
+  const unions = new Unions({ asksMin: 10 })
+  const patterns = asked(new Company(unions), ['xa', 'xb', 'xc', 'xd', 'xe', 'xf', 'xg', 'xh'])
+  for (let at = 0; unions.made === 0; at += 1) for (const { matches } of patterns) matches(new Subject(`text ${at}`))
+  for (let at = 0; at < 200; at += 1) for (const { matches } of patterns) matches(new Subject(`xa ${at}`))
+  assert.deepEqual(
+    patterns.map(({ sharing }) => sharing.alone),
+    [true, true, false, false, false, false, false, false],
+  )
+})
+
 test('a search that the work of its request cuts short rules nothing out', () => {
   const unions = new Unions({ asksMin: 1 })
   const patterns = asked(new Company(unions), ['xa', 'xb', 'xc', 'xd', 'xe', 'xf', 'xg', 'xh'])

@@ -108,6 +108,8 @@ export class PatternUnion {
   readonly #matcher: LinearMatcher
   #asks = 0
   #left = 0
+  /** Its patterns are in other unions, or alone. Who goes through many values may still ask it about the rest. */
+  #ended = false
 
   constructor(unions: Unions, members: readonly Sharing[], matcher: LinearMatcher, number: number) {
     this.#unions = unions
@@ -133,13 +135,17 @@ export class PatternUnion {
       subject.unionsLeft |= bit
       this.#left += 1
     }
-    if (this.#matcher.renewals > 0) this.#part()
-    else if (this.#asks % this.#unions.asksMin === 0 && this.#left > this.#asks * LEFT_SHARE_MAX) this.#disband()
+    if (!this.#ended && (this.#matcher.renewals > 0 || this.#leavesMuch())) this.#part()
     return !isLeft
   }
 
-  /** Together they have more states than they may: two halves have far fewer. */
+  #leavesMuch(): boolean {
+    return this.#asks % this.#unions.asksMin === 0 && this.#left > this.#asks * LEFT_SHARE_MAX
+  }
+
+  /** Together they have more states than they may, of which two halves have far fewer; or one of them matches what the others see, and leaves half of them in peace. */
   #part(): void {
+    this.#ended = true
     const sources = [...new Set(this.#members.map(({ source }) => source))]
     if (sources.length < PARTED_PATTERNS_MIN) {
       this.#disband()
