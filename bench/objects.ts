@@ -1,20 +1,20 @@
 /**
  * Objects: 64 MB put and got through one node of a real ring of four local processes (2 of 4 shards, all on this machine's one disk), beside what
- * AES-256-GCM, the erasure code and that disk allow here, and beside all that five processes have to do for it on these cores. CPU time is what
- * others' load spoils least. With `OBJECT_GB=5` also one object of so many gigabytes, and the most memory that each node had meanwhile. The client
+ * AES-256-GCM, the erasure code and that disk allow here, and beside all that five processes have to do for it on these cores. Got twice: from the
+ * disk, with no page of it in the system's memory, and from there. CPU time is what others' load spoils least. With `OBJECT_GB=5` also one object of so many gigabytes, and the most memory that each node had meanwhile. The client
  * is a bare socket with a presigned address, which reads into one buffer: it takes little of the cores that it shares with the nodes.
  *
  *     npm run bench:objects
  */
 import { createCipheriv, hash, randomBytes } from 'node:crypto'
-import { closeSync, fdatasyncSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
-import { cpus, tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { cpus } from 'node:os'
 import { CreateBucketCommand, GetObjectCommand, PutObjectCommand, type S3Client } from '@aws-sdk/client-s3'
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
 import { ErasureCode, giveBack, OBJECT_SEGMENT_BYTES } from '@ringwall/vault'
 import { ObjectRing } from '../e2e/objects-scene.ts'
+import { diskLimits, dropPages } from './disk.ts'
 
 const MB = 1_000_000
 const SIZE = 64 * MB
@@ -44,16 +44,19 @@ function costOf(work: () => void, runs = RUNS): Cost {
 const row = (name: string, ms: number, bytes: number): void =>
   out(`${name.padEnd(64)}${ms.toFixed(0).padStart(8)} ms ${(bytes / MB / (ms / 1_000)).toFixed(0).padStart(8)} MB/s`)
 
-interface Limits {
+/** What is measured: got from the disk, and from memory. */
+type What = 'put' | 'get' | 'get again'
+
+interface Limit {
   /** Milliseconds that the issue's bar is about: the slower of disk, and encryption with the erasure code, on one core. */
-  readonly bar: { readonly put: number; readonly get: number }
+  readonly bar: number
   /** That all five processes take at least for what they do, on all cores; without HTTP, copies and the ledger. */
-  readonly work: { readonly put: number; readonly get: number }
-  /** CPU time of that, and of writing, in milliseconds. */
-  readonly cpu: { readonly put: number; readonly get: number }
+  readonly work: number
+  /** CPU time of that, and of the disk, in milliseconds. */
+  readonly cpu: number
 }
 
-function limits(): Limits {
+async function limits(): Promise<Readonly<Record<What, Limit>>> {
   const segment = randomBytes(OBJECT_SEGMENT_BYTES)
   const key = randomBytes(32)
   const count = Math.ceil(SIZE / OBJECT_SEGMENT_BYTES)
@@ -77,32 +80,22 @@ function limits(): Limits {
   const erasure = each('erasure code 2 of 4, one core', () => code.fillParity(halves, parity))
   const md5 = each('MD5 of the object (its ETag), one core', () => void hash('md5', segment))
   const sha = each('SHA-256 of as many bytes, one core', () => void hash('sha256', segment))
-  const records = each('the same in records of 16 KiB, as TLS has them, one core', () => {
-    for (let at = 0; at < segment.length; at += 16_384) encrypt(segment.subarray(at, at + 16_384))
-  })
-  const folder = mkdtempSync(join(tmpdir(), 'ringwall-bench-'))
-  const disk = costOf(() => {
-    for (let shard = 0; shard < 4; shard += 1) {
-      const file = openSync(join(folder, `${shard}`), 'w')
-      for (let number = 0; number < count; number += 1) writeSync(file, segment, 0, OBJECT_SEGMENT_BYTES / 2)
-      fdatasyncSync(file)
-      closeSync(file)
-    }
-  })
-  rmSync(folder, { recursive: true })
-  row('disk: four shards, twice the bytes, written and synced', disk.ms, SIZE)
+  const disk = await diskLimits(2 * SIZE, SIZE, RUNS)
+  row('disk: four shards at once, twice the bytes, written and synced', disk.write.ms, SIZE)
+  row('disk: two shards at once, with no page of them in memory, read', disk.read.ms, SIZE)
+  row('the same again, from memory', disk.readAgain.ms, SIZE)
   // Three of four shards travel, half the object each, and are encrypted and decrypted for it; of two that are read one does.
-  const putWork = (of: (cost: Cost) => number): number => of(md5) + of(gcm) + of(erasure) + 2 * of(sha) + 2 * 1.5 * of(records)
-  const getWork = (of: (cost: Cost) => number): number => of(gcm) + of(sha) + 2 * 0.5 * of(records)
-  const [put, get] = [putWork, getWork].map((work) => work(({ ms }) => ms) / cpus().length) as [number, number]
-  const cpu = ({ cpuMs }: Cost): number => cpuMs
-  row('put: hashes, encryption, code and TLS of all nodes on all cores', put, SIZE)
-  row('get: the same', get, SIZE)
-  // Reading comes from the system's memory: what is left is decryption.
+  const putWork = (of: (cost: Cost) => number): number => of(md5) + of(gcm) + of(erasure) + 2 * of(sha) + 2 * 1.5 * of(gcm)
+  const getWork = (of: (cost: Cost) => number): number => of(gcm) + of(sha) + 2 * 0.5 * of(gcm)
+  const limit = (what: string, cipherMs: number, from: Cost, work: typeof putWork): Limit => {
+    const ms = Math.max(from.ms, (work((cost) => cost.ms) + from.cpuMs) / cpus().length)
+    row(`${what}: disk, hashes, encryption and code of all nodes on all cores`, ms, SIZE)
+    return { bar: Math.max(from.ms, cipherMs), work: ms, cpu: work(({ cpuMs }) => cpuMs) + from.cpuMs }
+  }
   return {
-    bar: { put: Math.max(disk.ms, gcm.ms + erasure.ms), get: gcm.ms },
-    work: { put: Math.max(disk.ms, put), get },
-    cpu: { put: putWork(cpu) + disk.cpuMs, get: getWork(cpu) },
+    put: limit('put', gcm.ms + erasure.ms, disk.write, putWork),
+    get: limit('get', gcm.ms, disk.read, getWork),
+    'get again': limit('get again', gcm.ms, disk.readAgain, getWork),
   }
 }
 
@@ -205,7 +198,7 @@ const peakOf = (pid: number): number => statusOf(pid, 'VmHWM')
 
 export async function benchObjects(): Promise<void> {
   out('objects of 64 MB, the median of some runs')
-  const limit = limits()
+  const limit = await limits()
   const scene = await ObjectRing.start()
   try {
     const key = scene.accessKey()
@@ -213,40 +206,44 @@ export async function benchObjects(): Promise<void> {
     await node.s3.send(new CreateBucketCommand({ Bucket }))
     const pids = await Promise.all([1, 2, 3, 4].map((one) => scene.ring.pid(one)))
     const measured = async (
-      what: (node: Node, Key: string, size: number) => Promise<number>,
-      leastCpuMs: number,
-    ): Promise<number> => {
+      what: What,
+      work: (node: Node, Key: string, size: number) => Promise<number>,
+      prepare: () => void = () => {},
+    ): Promise<void> => {
       const times: number[] = []
       let [nodes, first, own] = [0, 0, 0]
       for (let run = 0; run <= RUNS; run += 1) {
+        prepare()
         const before = [cpuOf(pids), cpuOf(pids.slice(0, 1)), process.cpuUsage()] as const
-        times.push(await what(node, `run-${run}`, SIZE))
+        times.push(await work(node, `run-${run}`, SIZE))
         if (run === 0) continue
         nodes += cpuOf(pids) - before[0]
         first += cpuOf(pids.slice(0, 1)) - before[1]
         const { user, system } = process.cpuUsage(before[2])
         own += (user + system) / 1_000
       }
+      const tookMs = median(times.slice(1))
+      const { bar, work: workMs, cpu } = limit[what]
       const each = (ms: number): string => (ms / RUNS / (SIZE / MB)).toFixed(1)
+      const share = (allowed: number): string => `${((100 * allowed) / tookMs).toFixed(0)} %`
+      row(`${what} through one node`, tookMs, SIZE)
       out(
-        `${what.name}: CPU a MB: four nodes ${each(nodes)} ms (the one that is asked ${each(first)}), client ${each(own)} ms; ` +
-          `of it hashes, encryption, code, TLS${what === put ? ' and writing' : ''} take ${each(leastCpuMs * RUNS)} ms at least`,
+        `${what}: ${share(bar)} of what the slower of ${what === 'get again' ? 'memory' : 'disk'}, and AES-256-GCM with the erasure code, allow (the aim: 50 %); ` +
+          `${share(workMs)} of what all nodes’ work allows on ${cpus().length} cores`,
       )
-      return median(times.slice(1))
+      out(
+        `${what}: CPU a MB: four nodes ${each(nodes)} ms (the one that is asked ${each(first)}), client ${each(own)} ms; ` +
+          `of it disk, hashes, encryption and code take ${each(cpu * RUNS)} ms at least`,
+      )
     }
-    const putMs = await measured(put, limit.cpu.put)
-    const getMs = await measured(get, limit.cpu.get)
-    row('put through one node', putMs, SIZE)
-    row('get through one node', getMs, SIZE)
-    const share = (allowed: number, took: number): string => `${((100 * allowed) / took).toFixed(0)} %`
-    for (const [name, took, bar, work] of [
-      ['put', putMs, limit.bar.put, limit.work.put],
-      ['get', getMs, limit.bar.get, limit.work.get],
-    ] as const)
-      out(
-        `${name}: ${share(bar, took)} of what the slower of disk, and AES-256-GCM with the erasure code, allow (the aim: 50 %); ` +
-          `${share(work, took)} of what all nodes’ work allows on ${cpus().length} cores`,
-      )
+    await measured('put', put)
+    const shards = [1, 2, 3, 4].flatMap((one) => scene.shardFiles(one))
+    const left = dropPages(shards)
+    if (left === undefined || left > SIZE / 100)
+      out(`get: not measured from the disk: ${left === undefined ? 'fincore is missing' : `${left} bytes stay in memory`}`)
+    else await measured('get', get, () => void dropPages(shards))
+    for (let run = 0; run <= RUNS; run += 1) await get(node, `run-${run}`, SIZE)
+    await measured('get again', get)
     const gigabytes = Number(process.env.OBJECT_GB ?? 0)
     if (gigabytes === 0) return
     const size = gigabytes * 1_000 * MB

@@ -35,7 +35,7 @@ vault:
       write: [service:shop]
       shards: 2/3
 `
-const QUICK = 'everyMs: 1000, awayMs: 8000, residueMs: 10000, scrubHours: 0.006'
+const QUICK = 'everyMs: 1000, awayMs: 8000, residueMs: 180000, scrubHours: 0.006'
 const [ID, SECRET] = ['AKIAFARAWAYBUCKET0', 'a-secret-of-the-bucket']
 const folder = mkdtempSync(join(tmpdir(), 'ringwall-buckets-'))
 const shards = join(folder, 'buckets', 'shards')
@@ -154,7 +154,7 @@ try {
     writeFileSync(file, bytes)
   }
   await readAll()
-  await eventually('what was put back is removed', () => gone.every(([file]) => !existsSync(file)), WAIT_MS)
+  await eventually('what was put back is removed', () => gone.every(([file]) => !existsSync(file)), 2 * WAIT_MS)
   await whole()
   await readAll()
   out(`its owner put ${gone.length} old shards back: none was taken for a new one, and they are gone again`)

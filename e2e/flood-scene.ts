@@ -50,8 +50,8 @@ export interface FloodResult {
   readonly after5s: Seen
   /** Of the flood, answered with a 2xx, a second, after 5 s. */
   readonly floodServedPerSecond: number
-  /** From the flood’s beginning until the second node dropped a connection of the first of its sources, and of them all. */
-  readonly firstDropMs: number | undefined
+  /** From the flood’s beginning until the flooded node named each of its sources, and until the second node dropped a connection of each; ascending. */
+  readonly namedMs: readonly number[]
   readonly dropsMs: readonly number[]
   /** Requests of the flood’s sources that the second node let through before it dropped that source, and after. */
   readonly passedBefore: number
@@ -221,6 +221,7 @@ export async function flood(ring: TestRing, plan: FloodPlan): Promise<FloodResul
     await sleep(plan.idleMs)
 
     const startMs = performance.now()
+    const startedAtMs = Date.now()
     const sources = Array.from({ length: plan.sources }, (_, at) => floodSource(at))
     clients.begin({
       ...common,
@@ -231,20 +232,15 @@ export async function flood(ring: TestRing, plan: FloodPlan): Promise<FloodResul
     // The flood's sources ask the second node, too, each a few times a second: is it ready for them?
     const drops = new Map<string, number>()
     let [passedBefore, passedAfter] = [0, 0]
-    const knocking = (async () => {
+    const knocking = sources.map(async (source) => {
       while (!over) {
-        await Promise.all(
-          sources.map(async (source) => {
-            const outcome = await knock(ring.traffic(2), source)
-            if (outcome === 'dropped' && !drops.has(source)) drops.set(source, performance.now() - startMs)
-            if (outcome !== 'passed') return
-            if (drops.has(source)) passedAfter += 1
-            else passedBefore += 1
-          }),
-        )
+        const outcome = await knock(ring.traffic(2), source)
+        if (outcome === 'dropped' && !drops.has(source)) drops.set(source, performance.now() - startMs)
+        if (outcome === 'passed' && drops.has(source)) passedAfter += 1
+        else if (outcome === 'passed') passedBefore += 1
         await sleep(100)
       }
-    })()
+    })
     await sleep(5_000)
     const first = await clients.report()
     const servedFrom = performance.now()
@@ -255,8 +251,9 @@ export async function flood(ring: TestRing, plan: FloodPlan): Promise<FloodResul
     const { denials: denied } = await ring.client(1).denials()
     over = true
     await clients.stop()
-    await Promise.all([...normal, knocking])
+    await Promise.all([...normal, ...knocking])
     const addresses = denied.map(({ subject }) => subject.value)
+    const namedMs = denied.map(({ issuedAtMs }) => issuedAtMs - startedAtMs).sort((a, b) => a - b)
     const dropsMs = [...drops.values()].sort((a, b) => a - b)
     return {
       capacityPerSecond,
@@ -265,7 +262,7 @@ export async function flood(ring: TestRing, plan: FloodPlan): Promise<FloodResul
       first5s: seen(answers, startMs, startMs + 5_000),
       after5s: seen(answers, startMs + 5_000, endMs),
       floodServedPerSecond: (last.good * 1_000) / (endMs - servedFrom),
-      firstDropMs: dropsMs[0],
+      namedMs,
       dropsMs,
       passedBefore,
       passedAfter,
@@ -283,6 +280,8 @@ export function table(plan: FloodPlan, result: FloodResult): string {
     const others = Object.entries(failures).map(([what, count]) => `, ${count} ${what}`)
     return `${good} of ${asked} (${((100 * good) / asked).toFixed(2)} %), p50 ${p50Ms.toFixed(1)} ms, p99 ${p99Ms.toFixed(1)} ms${others.join('')}`
   }
+  const firstAndLast = (times: readonly number[]): string =>
+    `the first after ${second(times[0])}, ${times.length} of ${plan.sources} by ${second(times.at(-1))}`
   const second = (ms: number | undefined): string => (ms === undefined ? 'never' : `${(ms / 1_000).toFixed(2)} s`)
   const rows = [
     ['what one node carries', rate(result.capacityPerSecond)],
@@ -294,10 +293,8 @@ export function table(plan: FloodPlan, result: FloodResult): string {
     ['in the first 5 s', of(result.first5s)],
     ['after 5 s', of(result.after5s)],
     ['of the flood served after 5 s', rate(result.floodServedPerSecond)],
-    [
-      'second node drops a source',
-      `the first after ${second(result.firstDropMs)}, ${result.dropsMs.length} of ${plan.sources} by ${second(result.dropsMs.at(-1))}`,
-    ],
+    ['flooded node names a source', firstAndLast(result.namedMs)],
+    ['second node drops a source', firstAndLast(result.dropsMs)],
     ['their requests it served', `${result.passedBefore} before that, ${result.passedAfter} after`],
     ['denied', `${result.denied}, innocent of them ${result.innocentDenied.length}`],
   ]

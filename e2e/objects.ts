@@ -28,7 +28,7 @@ if (values['repair-gb'] !== undefined) {
 
 const Bucket = 'shop-heal'
 const WAIT_MS = 90_000
-const QUICK = '\nobjects: { everyMs: 500, awayMs: 3000, residueMs: 4000, scrubHours: 0.0014 }\n'
+const QUICK = '\nobjects: { everyMs: 500, awayMs: 3000, residueMs: 180000, scrubHours: 0.0014 }\n'
 const out = (text: string): void => void process.stdout.write(`${text}\n`)
 const scene = await ObjectRing.start('', 5)
 const { ring } = scene

@@ -2,7 +2,7 @@
  * `npm run e2e:vault-crash -- --kills 100 --seed 1`: SIGKILL at random points of put, repair, reshare and delete. A real ring of four processes; clients put,
  * read and delete all the while, an operator has the sealing key shared anew, shards are taken away, and at random moments one node is killed: in the
  * middle of its work, or of starting again, and now and then a second one while the first is not back: then there is no quorum. After each `--round` of kills what was acknowledged is read back, what was deleted is gone, and of what was
- * never acknowledged no node has a file left.
+ * never acknowledged no node has a file left, three minutes later.
  *
  * The schedule (who, when, how often) follows from the seed, and each round has its own: `--from 3` begins with the third one. What the processes are at
  * just then does not.
@@ -33,7 +33,7 @@ const options = readOptions({
 })
 const Bucket = 'shop-crash'
 const NODES = [1, 2, 3, 4]
-const SETTINGS = '\nobjects: { everyMs: 300, awayMs: 600000, residueMs: 5000, scrubHours: 0.002 }\n'
+const SETTINGS = '\nobjects: { everyMs: 300, awayMs: 600000, residueMs: 180000, scrubHours: 0.002 }\n'
 const SIZES = [0, 1, 5_000, 700_000, 4_194_304, 5_000_000]
 /** Between two kills in a node that works, and while one is down. */
 const WORK_MS = 900
@@ -46,6 +46,8 @@ const START_MS = 1_500
 /** Between two refreshes of the sealing key. */
 const REFRESH_MS = 6_000
 const WAIT_MS = 180_000
+/** What was never acknowledged is removed after `residueMs`, by the ring's time. */
+const RESIDUE_WAIT_MS = 400_000
 const out = (text: string): void =>
   void process.stdout.write(`${Math.round((performance.now() - startedMs) / 1_000)} s  ${text}\n`)
 const startedMs = performance.now()
@@ -174,7 +176,7 @@ async function verify(s3: S3Client): Promise<number> {
         if (missing === 0 && waiting === 0 && shards === there.size && files === there.size) return true
         throw new Error(`${missing} missing, ${waiting} waiting, ${shards} shards and ${files} files of ${there.size} objects`)
       },
-      WAIT_MS,
+      RESIDUE_WAIT_MS,
     )
   taken = undefined
   return there.size

@@ -8,7 +8,7 @@
  * - the source asks `perSource` a second or more, four times what it asked in calm times or more, and five times a second for each
  *   connection that it has open: many people behind one address have many connections, each of which asks little;
  * - it is being refused: others ask less than it does;
- * - without it the node still had more to do than it can: heaviest first, and no more than it takes.
+ * - without it the node still had more to do than it can: heaviest first, and no more than it takes, but for those that ask as much as the last.
  *
  * A network is judged the same way by what its sources ask that no rule names by themselves, ten times `perSource` and sixteen sources at
  * least. A TLS fingerprint from which most of a flood comes is named to be known: many people share one. A source that is denied and
@@ -68,6 +68,8 @@ const CALM_GAP_MS_MAX = 5_000
 const USUAL_TIMES = 4
 const PER_CONNECTION = 5
 const REFUSED_SHARE_MIN = 0.1
+/** Of what the last one asks that is named: who asks as much is named with it, as what a source asks beyond what there is time for is not seen. */
+const ALIKE = 0.8
 const NETWORK_SOURCES_MIN = 16
 const NETWORK_TIMES = 10
 const FINGERPRINT_SHARE_MIN = 0.5
@@ -212,8 +214,11 @@ export class Floods {
     }
     if (left > served) this.#judgeFingerprints(nowMs, perSecond, findings)
     candidates.sort((a, b) => b.perSecond - a.perSecond)
+    let last = Number.POSITIVE_INFINITY
     for (const candidate of candidates) {
-      if (left <= served || findings.length >= FINDINGS_MAX) return
+      if (findings.length >= FINDINGS_MAX) return
+      if (left > served) last = candidate.perSecond
+      else if (candidate.perSecond < ALIKE * last) return
       left -= candidate.perSecond
       if (this.#options.isSpared?.(candidate.key) === true) continue
       this.#name('source', candidate, nowMs, findings)

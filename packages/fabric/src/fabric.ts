@@ -11,7 +11,7 @@ import { encodeFrame, FRAME_BYTES_MAX, type Frame } from './frames.ts'
 import { GossipMemory } from './gossip-memory.ts'
 import { GUEST_PROTOCOL } from './guest.ts'
 import { exchangeHellos, peerKey } from './handshake.ts'
-import { Link } from './link.ts'
+import { BEAT_MS, Link } from './link.ts'
 import { STREAM_PROTOCOL, Streams } from './streams.ts'
 import type {
   Channel,
@@ -88,6 +88,7 @@ class Mesh implements Fabric {
   #listening: Promise<void> | undefined
   #credentials: { readonly key: string; readonly cert: string } | undefined
   readonly #streams = new Streams()
+  #beating: NodeJS.Timeout | undefined
   #nextRequest = 1
   #stopped = false
 
@@ -109,6 +110,10 @@ class Mesh implements Fabric {
     const { self, privateKey } = this.#options
     const cert = selfSignedCertificate(self.id, privateKey, this.#now())
     this.#credentials = { key: privateKey.export({ format: 'pem', type: 'pkcs8' }).toString(), cert }
+    // All in one turn: a process that has nothing else to do wakes once for them.
+    this.#beating = setInterval(() => {
+      for (const { link } of this.#peers.values()) link?.beat()
+    }, BEAT_MS).unref()
     if (this.#peers.size === 0) return
     if (this.#options.dialsOnly !== true) await this.open()
     for (const state of this.#peers.values()) if (this.#dials(state)) this.#dial(state)
@@ -165,6 +170,7 @@ class Mesh implements Fabric {
 
   async stop(): Promise<void> {
     this.#stopped = true
+    clearInterval(this.#beating)
     for (const [id, { refuse, timer }] of this.#waiting) {
       clearTimeout(timer)
       this.#waiting.delete(id)

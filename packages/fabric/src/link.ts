@@ -5,7 +5,10 @@ import type { NodeId } from './types.ts'
 
 /** Bytes that may wait for a slow peer; more are dropped and counted. */
 const QUEUE_BYTES_MAX: number = 32 * 1_024 * 1_024
-const PING_MS = 1_000
+/** How often a mesh has its links look for signs of life. */
+export const BEAT_MS = 1_000
+/** A ping goes with what is sent anyway when the last one is so old. */
+const PING_MS = 750
 const SILENT_MS_MAX = 5_000
 const REST_MS_MAX = 2_000
 /**
@@ -36,9 +39,9 @@ export class Link {
   readonly #now: () => number
   readonly #pings = new Map<number, number>()
   readonly #samples: Sample[] = []
-  readonly #timer: NodeJS.Timeout
   #heardAtMs = performance.now()
   #nextPing = 1
+  #pingedAtMs = Number.NEGATIVE_INFINITY
   #reason: string | undefined
   #ingress: { frames: number; bytes: number; atMs: number } = {
     frames: INGRESS.framesPerSecond * INGRESS.burstSeconds,
@@ -47,7 +50,9 @@ export class Link {
   }
   #resting: NodeJS.Timeout | undefined
   #curbedUntilMs = Number.NEGATIVE_INFINITY
-  #gathering = false
+  /** What is sent waits for more of this turn, and whether its end is settled. */
+  #corked = false
+  #leaving = false
   sentBytes = 0
   receivedBytes = 0
   dropped = 0
@@ -61,9 +66,7 @@ export class Link {
     socket.on('error', (error: NodeJS.ErrnoException) => this.close(`the connection broke (${error.code ?? error.message})`))
     socket.on('close', () => this.#closed())
     socket.resume()
-    this.#timer = setInterval(() => this.#beat(), PING_MS)
-    this.#timer.unref()
-    this.#beat()
+    this.beat()
   }
 
   get roundTripMs(): number | undefined {
@@ -80,6 +83,14 @@ export class Link {
   }
 
   sendEncoded(bytes: Buffer): boolean {
+    const isSent = this.#write(bytes)
+    this.#leave()
+    // In the same record of TLS it costs next to nothing.
+    this.#pingWhenDue()
+    return isSent
+  }
+
+  #write(bytes: Buffer): boolean {
     if (this.#socket.destroyed || this.#socket.writableLength + bytes.length > QUEUE_BYTES_MAX) {
       this.dropped += 1
       return false
@@ -90,13 +101,24 @@ export class Link {
     return true
   }
 
-  /** What is sent in one turn of the event loop is encrypted and handed to the kernel together. */
+  /**
+   * What is sent in one turn of the event loop is encrypted and handed to the kernel together. Signs of life, which come with what a peer
+   * asks, leave with the answer to that: at the latest when the promises of this turn are through.
+   */
   #gather(): void {
-    if (this.#gathering) return
-    this.#gathering = true
+    if (this.#corked) return
+    this.#corked = true
     this.#socket.cork()
+    queueMicrotask(() => this.#leave())
+  }
+
+  #leave(): void {
+    if (this.#leaving) return
+    this.#leaving = true
     process.nextTick(() => {
-      this.#gathering = false
+      this.#leaving = false
+      if (!this.#corked) return
+      this.#corked = false
       this.#socket.uncork()
     })
   }
@@ -114,7 +136,6 @@ export class Link {
   }
 
   #closed(): void {
-    clearInterval(this.#timer)
     clearTimeout(this.#resting)
     this.#events.onClose(this.#reason ?? 'the peer closed the link')
   }
@@ -157,22 +178,35 @@ export class Link {
     else this.#events.onFrame(frame)
   }
 
-  #beat(): void {
+  /** To be called every `BEAT_MS`. */
+  beat(): void {
     if (performance.now() - this.#heardAtMs > SILENT_MS_MAX) {
       this.close(`nothing was heard for ${SILENT_MS_MAX / 1_000} s`)
       return
     }
+    this.#pingWhenDue()
+  }
+
+  #pingWhenDue(): void {
+    const nowMs = performance.now()
+    if (nowMs - this.#pingedAtMs < PING_MS) return
+    this.#pingedAtMs = nowMs
     if (this.#pings.size > SAMPLES) this.#pings.delete(this.#pings.keys().next().value as number)
     const id = this.#nextPing
     this.#nextPing = (id % 0x7fff_ffff) + 1
-    this.#pings.set(id, performance.now())
-    this.send({ kind: 'ping', channel: 'gossip', id, payload: new Uint8Array(0) })
+    this.#pings.set(id, nowMs)
+    this.#sign({ kind: 'ping', channel: 'gossip', id, payload: new Uint8Array(0) })
   }
 
   #answerPing({ id, channel }: Frame): void {
     const payload = Buffer.alloc(8)
     payload.writeDoubleBE(this.#now())
-    this.send({ kind: 'pong', channel, id, payload })
+    this.#sign({ kind: 'pong', channel, id, payload })
+  }
+
+  /** Of life: it waits for company. */
+  #sign(frame: Frame): void {
+    this.#write(encodeFrame(frame))
   }
 
   /** As in NTP (RFC 5905, section 8): the peer's clock was read half a round trip ago. */

@@ -191,6 +191,7 @@ export class LedgerShell<S> implements Ledger<S> {
       fault: (peer, what) => this.#fault(peer, what),
     })
     this.#tips = new TipExchange({
+      self: options.self,
       peers: this.#peers,
       epochs: parts.epochs,
       catchUp: this.#catchUp,
@@ -284,8 +285,7 @@ export class LedgerShell<S> implements Ledger<S> {
       return
     }
     this.#accusations.recall()
-    const syncMs = this.#parts.options.syncMs ?? DEFAULTS.syncMs
-    this.#tick = setInterval(() => this.#onTick(), syncMs)
+    this.#tick = setInterval(() => this.#onTick(), this.#syncMs)
     for (const id of this.#peers.connected()) this.#greet(id)
     this.#post({ kind: 'start' })
   }
@@ -698,10 +698,14 @@ export class LedgerShell<S> implements Ledger<S> {
 
   // Peers
 
+  get #syncMs(): number {
+    return this.#parts.options.syncMs ?? DEFAULTS.syncMs
+  }
+
   #onTick(): void {
     if (this.#stopped !== undefined) return
     for (const gone of this.#peers.refresh()) this.#intake.remove(gone)
-    this.#tips.withAll()
+    this.#tips.look(performance.now(), this.#syncMs)
     this.#pool.recheck()
     if (this.#pool.resend()) this.#onWaiting()
     this.#accusations.showAgain(this.#accused)
@@ -827,6 +831,7 @@ export class LedgerShell<S> implements Ledger<S> {
     this.#peers.heard(from, atMs)
     const request = parseRequest(payload)
     if (request.kind === 'status') {
+      this.#peers.asked(from, atMs)
       const answer = encodeStatus(this.#ownStatus())
       this.#tips.meet(from, request.tip)
       return answer

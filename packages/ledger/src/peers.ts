@@ -11,6 +11,8 @@ interface Tally {
 interface Peer {
   height: number
   heardAtMs: number
+  /** When it asked last how far this node is, and said how far it is itself. */
+  askedAtMs: number
   /** Messages that no honest validator sends; forgiven at a slow rate. */
   readonly lies: Tally
   /** Transactions that are refused or final: an honest validator sends some, when it is ahead or behind. */
@@ -48,6 +50,7 @@ export class Peers {
       this.#peers.set(id, {
         height: 0,
         heardAtMs: -Infinity,
+        askedAtMs: -Infinity,
         lies: { count: 0, atMs: 0, fullUntilMs: -Infinity },
         unwelcome: { count: 0, atMs: 0, fullUntilMs: -Infinity },
         warnedAtMs: -Infinity,
@@ -70,6 +73,16 @@ export class Peers {
   heard(id: string, atMs: number): void {
     const peer = this.#peers.get(id)
     if (peer !== undefined) peer.heardAtMs = atMs
+  }
+
+  asked(id: string, atMs: number): void {
+    const peer = this.#peers.get(id)
+    if (peer !== undefined) peer.askedAtMs = atMs
+  }
+
+  /** Has it asked since, and said how far it is? */
+  hasAskedSince(id: string, atMs: number): boolean {
+    return (this.#peers.get(id)?.askedAtMs ?? -Infinity) >= atMs
   }
 
   reached(id: string, height: number): void {

@@ -33,12 +33,14 @@ const status = (block: Block, more: Partial<TipStatus> = {}): TipStatus => ({
 
 type Outcome = Awaited<ReturnType<TipExchangePorts['catchUp']['from']>>
 
-function exchange(own: Block, outcomes: readonly Outcome[] = []) {
+function exchange(own: Block, outcomes: readonly Outcome[] = [], self = 'n1') {
   const seen: string[] = []
+  const asked: string[] = []
   const queue = [...outcomes]
   const peers = new Peers(() => linksTo(['n2', 'n3']))
   const epoch = { number: 0, verifies: ({ signatures }: Certificate) => signatures.every(({ signer }) => signer === 0) }
   const tips = new TipExchange({
+    self,
     peers,
     epochs: { at: () => epoch, current: epoch } as unknown as TipExchangePorts['epochs'],
     catchUp: {
@@ -47,7 +49,10 @@ function exchange(own: Block, outcomes: readonly Outcome[] = []) {
         return queue.shift() ?? 'done'
       },
     },
-    ask: () => Promise.reject(new Error('no answer')),
+    ask: (peer) => {
+      asked.push(peer)
+      return Promise.reject(new Error('no answer'))
+    },
     isStopped: () => false,
     own: () => status(own),
     tip: () => own,
@@ -57,7 +62,7 @@ function exchange(own: Block, outcomes: readonly Outcome[] = []) {
     fault: (peer, what) => void seen.push(`${peer}: ${what}`),
     info: () => {},
   })
-  return { tips, peers, seen }
+  return { tips, peers, seen, asked }
 }
 
 const settled = (): Promise<void> => new Promise((settle) => setImmediate(settle))
@@ -116,4 +121,21 @@ test('an empty ledger that is 65 blocks behind takes a snapshot; one that failed
     seen.filter((line) => line.startsWith('from')),
     ['from n2 by a snapshot', 'from n3 by a snapshot'],
   )
+})
+
+test('of two nodes one asks: the other does when it was not asked for so long', () => {
+  const first = exchange(one)
+  first.tips.look(1_000, 1_000)
+  first.peers.asked('n2', 1_000)
+  first.tips.look(1_500, 1_000)
+  assert.deepEqual(first.asked, ['n2', 'n3', 'n2', 'n3'])
+  const last = exchange(one, [], 'n9')
+  last.tips.look(1_000, 1_000)
+  assert.deepEqual(last.asked.splice(0), ['n2', 'n3'], 'before it was asked at all')
+  last.peers.asked('n2', 1_500)
+  last.peers.asked('stranger', 1_500)
+  last.tips.look(2_000, 1_000)
+  assert.deepEqual(last.asked.splice(0), ['n3'])
+  last.tips.look(2_501, 1_000)
+  assert.deepEqual(last.asked, ['n2', 'n3'], 'n2 has fallen silent')
 })

@@ -15,6 +15,7 @@ const SNAPSHOT_AHEAD = 4096
 const AVOIDED_MS = 30_000
 
 export interface TipExchangePorts {
+  readonly self: string
   readonly peers: Peers
   readonly epochs: Epochs
   readonly catchUp: Pick<CatchUp, 'from'>
@@ -42,6 +43,15 @@ export class TipExchange {
 
   constructor(ports: TipExchangePorts) {
     this.#ports = ports
+  }
+
+  /**
+   * Every `everyMs`. Of two nodes one asks, and either knows then how far the other is; the other asks when it was not asked for so long.
+   * @param atMs Monotonic.
+   */
+  look(atMs: number, everyMs: number): void {
+    const { peers, self } = this.#ports
+    for (const peer of peers.connected()) if (self < peer || !peers.hasAskedSince(peer, atMs - everyMs)) void this.with(peer)
   }
 
   withAll(): void {

@@ -181,8 +181,8 @@ const Schema = z.strictObject({
       repairBytesPerSecond: z.int().min(65_536).max(10_000_000_000).default(33_554_432),
       /** A node that cannot be reached for so long has its shards made anew on others. */
       awayMs: z.int().min(1_000).max(86_400_000).default(180_000),
-      /** What was never acknowledged is removed when it is so old. */
-      residueMs: z.int().min(1_000).max(604_800_000).default(86_400_000),
+      /** What was never acknowledged is removed when it is so old: by then the ring does not agree on it any more. */
+      residueMs: z.int().min(180_000).max(604_800_000).default(86_400_000),
       /** Where shards lie; without it, in a folder of `data`. */
       store: z
         .strictObject({

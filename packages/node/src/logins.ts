@@ -4,6 +4,8 @@ import type { Fabric } from '@ringwall/fabric'
 import type { DenialSubject, View } from '@ringwall/ring'
 
 const SUMMARY_MS = 250
+/** What fails together is told together. */
+const GATHER_MS = 50
 const EXPIRE_MS = 10_000
 /** What its own summaries begin with; others begin with their version. */
 const JSON_LIST = 0x5b
@@ -28,10 +30,11 @@ export interface LoginWatchOptions {
 
 export class LoginWatch {
   readonly #options: LoginWatchOptions
-  readonly #timer: NodeJS.Timeout
+  readonly #expiring: NodeJS.Timeout
+  #telling: NodeJS.Timeout | undefined
+  #toldAtMs = Number.NEGATIVE_INFINITY
   #detector: FailedLogins | undefined
   #settings = ''
-  #expiredMs = 0
 
   constructor(options: LoginWatchOptions) {
     this.#options = options
@@ -39,16 +42,17 @@ export class LoginWatch {
       if (payload[0] !== JSON_LIST) options.onSources(from, payload)
       else this.#merge(from, payload)
     })
-    this.#timer = setInterval(() => this.#spread(), SUMMARY_MS)
-    this.#timer.unref()
+    this.#expiring = setInterval(() => this.#current()?.expire(Date.now()), EXPIRE_MS).unref()
   }
 
   failed(event: LoginEvent): void {
     this.#conclude(this.#current()?.observe(event) ?? [])
+    this.#tellSoon()
   }
 
   stop(): void {
-    clearInterval(this.#timer)
+    clearInterval(this.#expiring)
+    clearTimeout(this.#telling)
   }
 
   /** The detector for the policy in force; a changed policy begins a new count. */
@@ -81,15 +85,19 @@ export class LoginWatch {
     }
   }
 
-  #spread(): void {
-    const detector = this.#current()
-    if (detector === undefined) return
-    if (Date.now() - this.#expiredMs >= EXPIRE_MS) {
-      this.#expiredMs = Date.now()
-      detector.expire(this.#expiredMs)
-    }
-    const summary = detector.summary()
-    if (summary !== undefined) this.#options.fabric.broadcast('signals', summary)
+  /** As long as there is something to tell, a summary every so often. */
+  #tellSoon(): void {
+    const waitMs = Math.max(GATHER_MS, this.#toldAtMs + SUMMARY_MS - performance.now())
+    this.#telling ??= setTimeout(() => this.#tell(), waitMs).unref()
+  }
+
+  #tell(): void {
+    this.#telling = undefined
+    const summary = this.#current()?.summary()
+    if (summary === undefined) return
+    this.#toldAtMs = performance.now()
+    this.#options.fabric.broadcast('signals', summary)
+    this.#tellSoon()
   }
 
   #conclude(findings: readonly Finding[]): void {

@@ -14,6 +14,7 @@ import {
   type PassKey,
 } from '@ringwall/proxy'
 import type { View } from '@ringwall/ring'
+import { every } from './in-step.ts'
 import type { Seal } from './signing/sealed-file.ts'
 
 const TICK_MS = 1_000
@@ -39,7 +40,7 @@ export interface PassKeysOptions {
 
 export class PassKeys {
   readonly #options: PassKeysOptions
-  readonly #timer: NodeJS.Timeout
+  readonly #stopTicking: () => void
   #own: readonly PassKey[]
   readonly #others = new Map<string, readonly PassKey[]>()
   #toldAtMs = Number.NEGATIVE_INFINITY
@@ -61,8 +62,7 @@ export class PassKeys {
     this.#own = currentPassKeys(livingPassKeys(kept, Date.now()), Date.now())
     if (this.#own !== kept) this.#write()
     options.fabric.onMessage('passes', (from, payload) => this.#heard(from, payload))
-    this.#timer = setInterval(() => this.#tick(), TICK_MS)
-    this.#timer.unref()
+    this.#stopTicking = every(TICK_MS, () => this.#tick())
     options.onKeys(this.keys)
   }
 
@@ -76,7 +76,7 @@ export class PassKeys {
   }
 
   stop(): void {
-    clearInterval(this.#timer)
+    this.#stopTicking()
   }
 
   #tick(): void {

@@ -10,6 +10,7 @@ import { formatHostPort } from './address.ts'
 import { PULLERS_MAX } from './bouncers/bouncers.ts'
 import { Decision } from './decision-schema.ts'
 import { type ExceptionScope, proposeExceptions, replayExceptions } from './exceptions.ts'
+import { every } from './in-step.ts'
 import { PeerStanding } from './objects/peer-standing.ts'
 import { makeReceipt } from './receipt.ts'
 import { replay, tellingFindings } from './replay.ts'
@@ -241,7 +242,7 @@ export class PeerQueries {
   readonly #fabric: Fabric
   readonly #meter = new RateMeter()
   #node: RunningNode | undefined
-  #timer: NodeJS.Timeout | undefined
+  #stopMeasuring: (() => void) | undefined
   #replays: Promise<unknown> = Promise.resolve()
   #replaysWaiting = 0
 
@@ -254,12 +255,11 @@ export class PeerQueries {
     this.#fabric.onRequest('query', async (_from, payload) =>
       Buffer.from(JSON.stringify(await this.#answer(parseQuestion(payload)))),
     )
-    this.#timer = setInterval(() => this.rates(), RATE_WINDOW_MS)
-    this.#timer.unref()
+    this.#stopMeasuring = every(RATE_WINDOW_MS, () => this.rates())
   }
 
   stop(): void {
-    clearInterval(this.#timer)
+    this.#stopMeasuring?.()
   }
 
   rates(): { readonly requestsPerSecond: number; readonly deniedPerSecond: number } {

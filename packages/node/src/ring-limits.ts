@@ -2,13 +2,13 @@
 import type { Fabric } from '@ringwall/fabric'
 import { budgetOf, type LimitMessage, RingLimiter } from '@ringwall/guard'
 import type { LimitPolicy, Policy, View } from '@ringwall/ring'
+import { every } from './in-step.ts'
 import { decodeLimitMessages, encodeLimitMessages } from './limit-messages.ts'
 
 const TICK_MS = 50
 const REACH_EVERY_TICKS = 8
-/** While nodes share no budget there is little to do; what they said last still counts when they begin to, also when some turns came late. */
-const IDLE_TICK_MS = 200
-const IDLE_REACH_EVERY_TICKS = 4
+/** While nodes share no budget there is nothing else to do. What they said last still counts when they begin to, and they say it again then. */
+const IDLE_TICK_MS = 1_000
 /** Who waited when the last shared budget went is answered by then. */
 const LEFT_OVER_MS = 60_000
 
@@ -21,7 +21,7 @@ export interface RingLimitsOptions {
 export class RingLimits {
   readonly limiter: RingLimiter
   readonly #options: RingLimitsOptions
-  #timer: NodeJS.Timeout
+  #stopTicking: () => void
   #policy: Policy | undefined
   #limits = new Map<string, readonly LimitPolicy[]>()
   /** Has any of them a budget that nodes share? */
@@ -35,9 +35,16 @@ export class RingLimits {
     this.#options = options
     const limits = (service: string, route: string | undefined): readonly LimitPolicy[] => this.#limitsOf(service, route)
     this.limiter = new RingLimiter({ self: options.self, budgetOf: (key) => budgetOf(limits, key) })
-    this.#follow()
+    this.#setMembers()
     options.fabric.onMessage('limits', (from, payload) => this.#receive(from, payload))
-    this.#timer = this.#every(IDLE_TICK_MS)
+    this.#stopTicking = this.#pace(true)
+    this.follow()
+  }
+
+  /** The view may be another one. Nodes that begin to share a budget tell each other at once whom they reach. */
+  follow(): void {
+    this.#readPolicy()
+    if (this.#isShared && this.#wasIdle) this.#tick()
   }
 
   /** The link to a node is down. */
@@ -54,7 +61,7 @@ export class RingLimits {
   }
 
   stop(): void {
-    clearInterval(this.#timer)
+    this.#stopTicking()
   }
 
   #limitsOf(service: string, route: string | undefined): readonly LimitPolicy[] {
@@ -76,12 +83,15 @@ export class RingLimits {
   }
 
   /** Those whom people's requests reach count, validators or not. */
-  #follow(): void {
+  #setMembers(): void {
     this.limiter.setMembers(this.#options.view().nodes.map(({ id }) => id))
   }
 
-  #every(ms: number): NodeJS.Timeout {
-    return setInterval(() => this.#tick(), ms).unref()
+  /** Often, or in step with all that a node does now and then. */
+  #pace(isIdle: boolean): () => void {
+    if (isIdle) return every(IDLE_TICK_MS, () => this.#tick())
+    const timer = setInterval(() => this.#tick(), TICK_MS).unref()
+    return () => clearInterval(timer)
   }
 
   #tick(): void {
@@ -92,15 +102,12 @@ export class RingLimits {
     this.#ticks = this.#wasIdle && !isIdle ? 1 : this.#ticks + 1
     if (this.#wasIdle !== isIdle) {
       this.#wasIdle = isIdle
-      clearInterval(this.#timer)
-      this.#timer = this.#every(isIdle ? IDLE_TICK_MS : TICK_MS)
+      this.#stopTicking()
+      this.#stopTicking = this.#pace(isIdle)
     }
-    if (this.#ticks % (isIdle ? IDLE_REACH_EVERY_TICKS : REACH_EVERY_TICKS) === 1) {
-      this.#follow()
-      this.#tellReach()
-    }
+    this.#setMembers()
+    if (isIdle || this.#ticks % REACH_EVERY_TICKS === 1) this.#tellReach()
     if (isIdle) return
-    this.#follow()
     this.limiter.tick(nowMs)
     this.#flush()
   }

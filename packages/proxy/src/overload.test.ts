@@ -154,3 +154,34 @@ test('clients that do not read hold an upstream’s last connections for a secon
   await proxy.stop(100)
   upstream.close()
 })
+
+test('while nobody is connected the proxy looks around once a second; whoever connects, or is refused, finds it awake', async (t) => {
+  const upstream = await upstreamServer((_request, response) => response.end('ok'))
+  let nowMs = 100_000
+  let looks = 0
+  t.mock.timers.enable({ apis: ['setInterval'] })
+  t.mock.method(performance, 'now', () => nowMs)
+  const meter = { asked: () => undefined, knocked: () => undefined, look: () => void (looks += 1) }
+  const { proxy, port } = await testProxy({ shop: { upstreams: [{ url: upstream.url }] } }, { meter })
+  /** How often it looks around in so many seconds. */
+  const looksIn = (seconds: number): number => {
+    looks = 0
+    for (let at = 0; at < seconds * 20; at += 1) {
+      nowMs += 50
+      t.mock.timers.tick(50)
+    }
+    return looks
+  }
+  assert.ok(looksIn(10) >= 100)
+  assert.equal(looksIn(10), 10)
+  const socket = await openSocket(port)
+  await until('it to be known', () => proxy.stats().activeConnections === 1)
+  assert.equal(looksIn(1), 20)
+  assert.equal(looksIn(20), 400, 'as long as the connection is there')
+  socket.destroy()
+  await until('it to be forgotten', () => proxy.stats().activeConnections === 0)
+  looksIn(10)
+  assert.equal(looksIn(10), 10)
+  await proxy.stop(100)
+  upstream.close()
+})

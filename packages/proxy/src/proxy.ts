@@ -52,6 +52,9 @@ const SHARES_PORTS = process.platform === 'linux'
 /** Connections looked at to make room for one. */
 const ROOM_LOOKS_MAX = 64
 const LATENESS_MS = 50
+/** While nobody is connected there is little to look after; whoever comes next wakes it. */
+const REST_MS = 1_000
+const RESTS_AFTER_MS = 5_000
 const SWEEP_MS_MIN = 50
 /** What is judged again at once, before others have their turn. */
 const REVIEW_SLICE = 200
@@ -82,6 +85,8 @@ class HttpProxy implements ProxyContract, Arrivals {
   #sweeper: NodeJS.Timeout | undefined
   #lateness: NodeJS.Timeout | undefined
   #dueMs = 0
+  #rests = false
+  #busyAtMs = 0
   #overloadedBefore = 0
   #droppedBefore = 0
   #requestsBefore = 0
@@ -122,9 +127,7 @@ class HttpProxy implements ProxyContract, Arrivals {
     for (const listener of this.#listeners) bound.push(await this.#listen(listener))
     for (const { certificates } of this.#listeners) certificates?.watch()
     this.#pools.start()
-    this.#sweeper = setInterval(() => this.#sweep(), sweepMs(this.#limits))
-    this.#dueMs = performance.now() + LATENESS_MS
-    this.#lateness = setInterval(() => this.#look(), LATENESS_MS)
+    this.#wake()
     this.#pools.follow(this.#options.environment().view)
     return bound
   }
@@ -163,6 +166,7 @@ class HttpProxy implements ProxyContract, Arrivals {
     // Half-open: a client that ends its half is told from one that broke off, and hears our answer out.
     const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) => {
       this.#accepted.add(server)
+      if (this.#rests) this.#wake()
       if (!isFiltered && this.#isKeptOut(socketAddress(socket.remoteAddress), listener)) socket.resetAndDestroy()
       else this.#connected(socket, listener)
     })
@@ -174,6 +178,7 @@ class HttpProxy implements ProxyContract, Arrivals {
         isFiltered = filterConnections(server, (address) => {
           const isKeptOut = this.#isKeptOut(socketAddress(address), listener)
           if (isKeptOut) this.#accepted.add(server)
+          if (this.#rests) this.#wake()
           return isKeptOut
         })
         server.on('error', (error) => this.#context.log('warn', `the listener failed: ${error.message}`))
@@ -446,6 +451,28 @@ class HttpProxy implements ProxyContract, Arrivals {
     for (const { certificates } of this.#listeners) certificates?.sweep()
   }
 
+  #wake(): void {
+    this.#busyAtMs = performance.now()
+    this.#lookEvery(LATENESS_MS)
+    clearInterval(this.#sweeper)
+    this.#sweeper = setInterval(() => this.#sweep(), sweepMs(this.#limits))
+  }
+
+  #lookEvery(ms: number): void {
+    clearInterval(this.#lateness)
+    this.#rests = ms === REST_MS
+    this.#dueMs = performance.now() + ms
+    this.#lateness = setInterval(() => (this.#rests ? this.#lookAtRest() : this.#look()), ms)
+  }
+
+  /** How late the loop is while nobody asks is nobody's loss. */
+  #lookAtRest(): void {
+    const nowMs = performance.now()
+    this.#context.shedding.tick(0, nowMs)
+    this.#options.meter?.look(false, nowMs, this.#connectionsOf)
+    this.#sweep()
+  }
+
   /** How late the event loop is, and whether upstreams are full, says whether there is time for all. */
   #look(): void {
     const nowMs = performance.now()
@@ -461,6 +488,13 @@ class HttpProxy implements ProxyContract, Arrivals {
     shedding.tick(Math.max(isFull ? LATE_MS_MAX + 1 : 0, nowMs - this.#dueMs), nowMs, dropped > asked)
     this.#options.meter?.look(shedding.pressed, nowMs, this.#connectionsOf)
     this.#dueMs = nowMs + LATENESS_MS
+    if (this.#connections.size > 0 || asked > 0 || dropped > 0 || shedding.bounds) this.#busyAtMs = nowMs
+    else if (nowMs - this.#busyAtMs >= RESTS_AFTER_MS) this.#rest()
+  }
+
+  #rest(): void {
+    clearInterval(this.#sweeper)
+    this.#lookEvery(REST_MS)
   }
 
   #complainedAtMs = Number.NEGATIVE_INFINITY

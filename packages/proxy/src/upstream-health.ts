@@ -28,6 +28,13 @@ export class HealthChecks {
     this.#random = random
   }
 
+  /** When the next is due, monotonic milliseconds; Infinity: none is. */
+  get nextMs(): number {
+    let next = Number.POSITIVE_INFINITY
+    for (const { nextMs, abort } of this.#due.values()) if (abort === undefined && nextMs < next) next = nextMs
+    return next
+  }
+
   /** Called every so often with monotonic time and all upstreams that are in use. */
   sweep(upstreams: Iterable<Upstream>, nowMs: number): void {
     for (const upstream of upstreams) {

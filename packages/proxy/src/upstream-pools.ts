@@ -11,6 +11,8 @@ import { Mirror, mirrorTerms } from './upstream-mirror.ts'
 import { termsOf, type UpstreamTerms } from './upstream-terms.ts'
 
 const SWEEP_EVERY_MS = 100
+/** While no request is under way and nothing is due before. */
+const REST_MS_MAX = 1_000
 
 export class UpstreamPools {
   readonly #limits: ProxyLimits
@@ -24,6 +26,7 @@ export class UpstreamPools {
   #policy: Policy | undefined
   #elsewhere: View['elsewhere']
   #timer: NodeJS.Timeout | undefined
+  #rests = false
 
   constructor(
     limits: ProxyLimits,
@@ -38,12 +41,12 @@ export class UpstreamPools {
   }
 
   start(): void {
-    this.#timer = setInterval(() => this.#sweep(), SWEEP_EVERY_MS)
-    this.#timer.unref()
+    this.#sweepIn(SWEEP_EVERY_MS)
   }
 
   stop(): void {
-    clearInterval(this.#timer)
+    clearTimeout(this.#timer)
+    this.#timer = undefined
     this.#checks.stop()
     for (const upstream of this.#upstreams.values()) upstream.destroy()
     this.#upstreams.clear()
@@ -83,6 +86,7 @@ export class UpstreamPools {
     for (const name of this.#counts.keys()) if (!groups.has(name)) this.#counts.delete(name)
     this.#groups = groups
     this.#check(performance.now())
+    this.#wake()
   }
 
   /** The one that is known already, or a new one. */
@@ -102,6 +106,7 @@ export class UpstreamPools {
   }
 
   group(service: string): UpstreamGroup | undefined {
+    if (this.#rests) this.#wake()
     return this.#groups.get(service)
   }
 
@@ -140,6 +145,17 @@ export class UpstreamPools {
     )
   }
 
+  #sweepIn(ms: number): void {
+    clearTimeout(this.#timer)
+    this.#rests = ms > SWEEP_EVERY_MS
+    this.#timer = setTimeout(() => this.#sweep(), ms).unref()
+  }
+
+  /** Somebody asks, or there are other upstreams. */
+  #wake(): void {
+    if (this.#timer !== undefined) this.#sweepIn(SWEEP_EVERY_MS)
+  }
+
   #sweep(): void {
     const nowMs = performance.now()
     for (const [key, upstream] of this.#upstreams) {
@@ -148,6 +164,9 @@ export class UpstreamPools {
     }
     for (const group of this.#groups.values()) group.sweep(nowMs)
     this.#check(nowMs)
+    let dueMs = Math.min(nowMs + REST_MS_MAX, this.#checks.nextMs)
+    for (const upstream of this.#upstreams.values()) dueMs = Math.min(dueMs, upstream.restsUntilMs)
+    this.#sweepIn(Math.max(SWEEP_EVERY_MS, dueMs - nowMs))
   }
 
   #check(nowMs: number): void {

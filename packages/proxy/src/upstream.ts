@@ -219,12 +219,28 @@ export class Upstream implements ConnectionOwner, Candidate {
   }
 
   /** Called every so often with monotonic time. */
+  /** Until when it needs no `sweep` as long as nobody asks it anything; monotonic milliseconds, in the past: it needs them all the time. */
+  get restsUntilMs(): number {
+    if (this.load > 0 || this.#ramping || this.#draining) return Number.NEGATIVE_INFINITY
+    const [oldest] = this.#idle
+    return Math.min(
+      this.#connectsFail ? this.#outUntilMs : Number.POSITIVE_INFINITY,
+      this.#ejectedUntilMs === 0 ? Number.POSITIVE_INFINITY : this.#ejectedUntilMs,
+      oldest === undefined ? Number.POSITIVE_INFINITY : oldest.activeAtMs + this.#keptMs(oldest),
+    )
+  }
+
+  /** How long a connection is kept that nobody uses. */
+  #keptMs({ idleMsMax }: UpstreamConnection): number {
+    return Math.min(this.#limits.upstreamIdleMsMax, idleMsMax)
+  }
+
   sweep(nowMs: number): void {
     for (const connection of this.#connections) connection.sweep(nowMs)
     while (this.#idle.length > 0) {
       const oldest = this.#idle[0]!
       const idleMs = nowMs - oldest.activeAtMs
-      if (oldest.usable && this.#isCurrent(oldest) && idleMs < Math.min(this.#limits.upstreamIdleMsMax, oldest.idleMsMax)) break
+      if (oldest.usable && this.#isCurrent(oldest) && idleMs < this.#keptMs(oldest)) break
       this.#idle.shift()
       oldest.destroy()
     }

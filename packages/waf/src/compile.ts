@@ -18,11 +18,11 @@ import { applySetting, DEFAULT_SETTINGS, type Settings } from './settings.ts'
 import { addSlot } from './slots.ts'
 import { specialize } from './specialization.ts'
 import type { PairOfListAndChain, ProgramSizes } from './state.ts'
-import { addBit, type Bits, type Step, SubjectMemo, type TransformationChain, wordsFor } from './subject.ts'
+import { addBit, chainOf, noBits, type Step, SubjectMemo, stepOf, type TransformationChain } from './subject.ts'
 import { RuleTrace } from './trace.ts'
 import { type Program, Transaction } from './transaction.ts'
 import { htmlEntityDecode } from './transformations/html-entity-decode.ts'
-import { CASE_ONLY, type Transformation } from './transformations/index.ts'
+import type { Transformation } from './transformations/index.ts'
 import { urlDecodeUniWith } from './transformations/url-decode.ts'
 import type {
   CompiledExclusions,
@@ -88,7 +88,7 @@ class Builder {
   readonly #targets = new Map<string, Target>()
   readonly #chains = new Map<string, TransformationChain>()
   readonly #unions = new Unions()
-  readonly #companies = new Map<number, Company>()
+  readonly #companies = new Map<string, Company>()
   readonly #steps = new Map<Transformation, Step>()
   readonly #pairs = new Map<string, PairOfListAndChain & { readonly wanted: number[] }>()
   readonly #slots: (readonly string[])[] = []
@@ -309,12 +309,12 @@ class Builder {
     const { node, actions, targets } = link
     const inherited = actions.noInherited ? [] : (defaults?.transformations ?? [])
     const names = [...inherited, ...actions.transformations].map(([name, step]) => [name, this.#mapped(name, step)] as const)
-    const chain = numbered(this.#chains, names.map(([name]) => name).join(), (index) => ({
-      index,
-      steps: names.map(([, apply]) =>
-        numbered(this.#steps, apply, (number) => ({ index: number, apply, caseOnly: CASE_ONLY.has(apply) })),
+    const chain = numbered(this.#chains, names.map(([name]) => name).join(), (index) =>
+      chainOf(
+        index,
+        names.map(([, apply]) => numbered(this.#steps, apply, (number) => stepOf(number, apply))),
       ),
-    }))
+    )
     const common = {
       chain,
       capture: actions.capture,
@@ -356,7 +356,8 @@ class Builder {
   }
 
   #sharing({ source, parsed }: NonNullable<CompiledOperator['pattern']>, chain: TransformationChain): Sharing {
-    const company = numbered(this.#companies, chain.index, () => new Company(this.#unions))
+    const key = chain.steps.flatMap(({ index, rewrites }) => (rewrites ? index : [])).join()
+    const company = numbered(this.#companies, key, () => new Company(this.#unions))
     return { source, parsed, company, union: undefined, asks: 0, matches: 0, alone: false }
   }
 
@@ -619,7 +620,7 @@ function linkSets(
   count: number,
   slots: number,
 ): Pick<ProgramSizes, 'noLinks' | 'allLinks' | 'linksOfSlots' | 'otherLinks'> {
-  const none = (): Bits => new Int32Array(wordsFor(count))
+  const none = () => noBits(count)
   const linksOfSlots = Array.from({ length: slots }, none)
   const otherLinks = none()
   for (const { links } of phases.flat()) {

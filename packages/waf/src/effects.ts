@@ -71,12 +71,13 @@ export function setvar(span: Span): Effect {
   const valueLength = match[5]?.length ?? 0
   const value = match[5] === undefined ? parseMacro('1') : checkedMacro(span.slice(span.text.length - valueLength))
   const sign = match[4] === '+' ? 1 : match[4] === '-' ? -1 : 0
+  const amount = amountOf(value)
   const effect: Effect =
     match[1] === '!'
       ? ({ state }) => target.delete(state)
       : sign === 0
         ? ({ state }) => target.set(state, state.expand(value))
-        : ({ state }) => target.set(state, String(integer(target.get(state) ?? '0') + sign * integer(state.expand(value))))
+        : ({ state }) => target.set(state, String(integer(target.get(state) ?? '0') + sign * amount(state)))
   if (match[2]!.toUpperCase() !== 'TX') return effect
   const first = name.parts[0]
   const about: EffectFacts = {
@@ -86,6 +87,20 @@ export function setvar(span: Span): Effect {
     ofTx: [...name.parts, ...value.parts].every((part) => typeof part === 'string' || part.collection === 'TX'),
   }
   return Object.assign(effect, { about })
+}
+
+/** What is added to a score for each match: mostly one variable of TX, or a number as it is written. */
+function amountOf(value: Expandable): (state: RequestState) => number {
+  if (value.constant !== undefined) {
+    const written = integer(value.constant)
+    return () => written
+  }
+  const [only, ...others] = value.parts
+  if (typeof only === 'object' && only.collection === 'TX' && only.key !== undefined && others.length === 0) {
+    const { key } = only
+    return ({ tx }) => integer(tx.get(key) ?? '')
+  }
+  return (state) => integer(state.expand(value))
 }
 
 /** `expirevar:ip.name=seconds`; TX lives no longer than a request anyway. */

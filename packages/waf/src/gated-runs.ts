@@ -6,7 +6,7 @@
 import type { CompiledRule } from './rule.ts'
 import { addSlot, type Slots } from './slots.ts'
 import type { PairOfListAndChain, RequestState } from './state.ts'
-import { addBit, type Bits, wordsFor } from './subject.ts'
+import { addBit, type Bits, noBits } from './subject.ts'
 import type { Part } from './variables.ts'
 
 export interface GatedRun {
@@ -66,12 +66,12 @@ function mayBeSilent({ links: [first] }: CompiledRule): boolean {
 }
 
 function linksOfParts(rules: readonly CompiledRule[]): SilentRun['parts'] {
-  const words = wordsFor(Math.max(...rules.map(({ links }) => links[0]!.memoIndex)) + 1)
+  const count = Math.max(...rules.map(({ links }) => links[0]!.memoIndex)) + 1
   const ofParts = new Map<Part, Bits>()
   for (const { links } of rules) {
     const { memoIndex, list } = links[0]!
     for (const part of list!.parts) {
-      const bits = ofParts.get(part) ?? new Int32Array(words)
+      const bits = ofParts.get(part) ?? noBits(count)
       ofParts.set(part, bits)
       addBit(bits, memoIndex)
     }

@@ -117,9 +117,9 @@ function match(link: Link, subject: Subject, state: RequestState): Subject | und
   const seen = link.multiMatch ? multiMatch(link, subject, state) : lastMatch(link, subject, state)
   // A search that the request's work cut short says nothing about the text: remembered, it would let it pass for good.
   if (state.work > WORK_CHARS_MAX) return seen
-  const words = state.sizes.noLinks.length
-  if (seen === undefined) addBit((subject.quiet ??= new Int32Array(words)), memoIndex)
-  else if (!isKnown) addBit((subject.loud ??= new Int32Array(words)), memoIndex)
+  const { noLinks } = state.sizes
+  if (seen === undefined) addBit((subject.quiet ??= noLinks.slice()), memoIndex)
+  else if (!isKnown) addBit((subject.loud ??= noLinks.slice()), memoIndex)
   return seen
 }
 

@@ -51,11 +51,11 @@ export interface ProgramSizes {
   readonly links: number
   /** Of all pairs. */
   readonly chains: readonly TransformationChain[]
-  readonly noLinks: Bits
-  readonly allLinks: Bits
+  readonly noLinks: Readonly<Bits>
+  readonly allLinks: Readonly<Bits>
   /** Those that need a literal, by slot of the automaton. */
-  readonly linksOfSlots: readonly Bits[]
-  readonly otherLinks: Bits
+  readonly linksOfSlots: readonly Readonly<Bits>[]
+  readonly otherLinks: Readonly<Bits>
 }
 
 /** What is known of the values of a part of lists without asking for a chain. */
@@ -72,6 +72,8 @@ interface Sieve {
   readonly founds: readonly Slots[]
   /** Of any of them. */
   readonly all: Slots
+  /** Those with a slot that somebody asked for: rules share literals. */
+  readonly bySlot: Map<number, readonly Entry[]>
 }
 
 const NOTHING_TO_SEE: Screen = { slots: NO_SLOTS, strangers: [] }
@@ -167,7 +169,7 @@ export class RequestState implements OperatorContext {
   /** By list, chain and union: most requests have too few values for it. */
   #left: Map<number, { readonly entries: readonly Entry[]; readonly left: readonly Entry[] }> | undefined
   #found: (Slots | undefined)[] = []
-  #quiet: (Bits | undefined)[] = []
+  #quiet: (Readonly<Bits> | undefined)[] = []
   #links: Bits | undefined
 
   constructor(
@@ -367,19 +369,20 @@ export class RequestState implements OperatorContext {
 
   /** For whoever needs a set of links for a moment. */
   get links(): Bits {
-    return (this.#links ??= new Int32Array(this.sizes.allLinks.length))
+    return (this.#links ??= this.sizes.noLinks.slice())
   }
 
   /** The links of which it is remembered that they match none of a part's values: all, where it has none. */
-  quietIn(part: Part): Bits {
+  quietIn(part: Part): Readonly<Bits> {
     return (this.#quiet[part.index] ??= (part.source & this.present) === 0 ? this.sizes.allLinks : this.#quietOf(part))
   }
 
-  #quietOf(part: Part): Bits {
+  #quietOf(part: Part): Readonly<Bits> {
     const { allLinks, noLinks } = this.sizes
     const entries = this.entriesOf(part)
     const isShort = this.bodyBytes <= SLICE_STRETCH_BYTES
-    let all = allLinks
+    let all: Readonly<Bits> = allLinks
+    let own: Bits | undefined
     for (let k = 0; k < entries.length; k += 1) {
       const { subject } = entries[k]!
       if (!subject.settled && isShort && subject.remembered) this.#settle(subject)
@@ -389,8 +392,8 @@ export class RequestState implements OperatorContext {
         all = quiet
         continue
       }
-      if (k === 1) all = all.slice()
-      for (let i = 0; i < all.length; i += 1) all[i]! &= quiet[i]!
+      if (own === undefined) all = own = all.slice()
+      for (let i = 0; i < own.length; i += 1) own[i]! &= quiet[i]!
     }
     return all
   }
@@ -406,7 +409,7 @@ export class RequestState implements OperatorContext {
         for (let i = 0; i < live.length; i += 1) live[i]! |= links[i]!
       }
     }
-    const quiet = (subject.quiet ??= new Int32Array(live.length))
+    const quiet = (subject.quiet ??= this.sizes.noLinks.slice())
     for (let i = 0; i < live.length; i += 1) quiet[i]! |= ~live[i]!
     subject.settled = true
   }
@@ -441,7 +444,9 @@ export class RequestState implements OperatorContext {
 
   /** Those of a part's values, all or strangers, that have a literal of a slot once they went through a chain. */
   withSlot(part: Part, entries: readonly Entry[], chain: TransformationChain, slot: number): readonly Entry[] {
-    const { founds } = this.#sieveOf(part, entries, chain)
+    const { founds, bySlot } = this.#sieveOf(part, entries, chain)
+    const known = bySlot.get(slot)
+    if (known !== undefined) return known
     this.work += founds.length
     let some: Entry[] | undefined
     for (let k = 0; k < founds.length; k += 1) {
@@ -449,6 +454,7 @@ export class RequestState implements OperatorContext {
       if (some === undefined) some = [entries[k]!]
       else some.push(entries[k]!)
     }
+    bySlot.set(slot, some ?? NONE)
     return some ?? NONE
   }
 
@@ -471,8 +477,13 @@ export class RequestState implements OperatorContext {
     if (known?.entries === entries) return known
     const founds = entries.map(({ subject }) => subject.through(chain, this).found(this.automaton, this))
     const all: number[] = []
-    for (const found of founds) addSlots(all, found)
-    return (this.#sieves[key] = { entries, founds, all })
+    // Values that are like one another have often the same.
+    let before = NO_SLOTS
+    for (const found of founds) {
+      if (found !== before) addSlots(all, found)
+      before = found
+    }
+    return (this.#sieves[key] = { entries, founds, all, bySlot: new Map() })
   }
 
   /** Which literals that rules wait for occur in any value of a list, transformed by a chain. `pair` numbers the two together. */

@@ -2,7 +2,7 @@ import type { Automaton } from './automaton.ts'
 import { MEMO_VALUE_CHARS_MAX, MEMO_VALUES_MAX } from './limits.ts'
 import { LONG_TEXT_CHARS_MIN, LongText } from './long-text.ts'
 import { addSlots, NO_SLOTS, type Slots } from './slots.ts'
-import type { Transformation } from './transformations/index.ts'
+import { CASE_ONLY, REWRITING, type Transformation } from './transformations/index.ts'
 
 /** Counts the work of one request; see `WORK_CHARS_MAX`. */
 export interface WorkMeter {
@@ -19,8 +19,12 @@ export interface WorkMeter {
  */
 export class Subject {
   readonly text: string
-  /** By number of the step. */
-  #steps: (Subject | undefined)[] | undefined
+  /** Steps that change nothing; see `Step.bit`. */
+  #idle = 0
+  /** What other steps make of it: the first of them, each with the step and the next one. */
+  #changed: Subject | undefined
+  #by = -1
+  #sibling: Subject | undefined
   #found: Slots | undefined
   /** Of a remembered value: the links of which it is known that their operators say no; see `RequestState.quietIn`. */
   quiet: Bits | undefined
@@ -50,24 +54,28 @@ export class Subject {
   }
 
   through(chain: TransformationChain, meter: WorkMeter): Subject {
+    const { steps, bits } = chain
+    // Most values are the same after all of them.
+    if (bits !== undefined && (this.#idle & bits) === bits) return this
     let subject: Subject = this
-    const { steps } = chain
-    for (let i = 0; i < steps.length; i += 1) {
-      const step = steps[i]!
-      subject = subject.#steps?.[step.index] ?? subject.after(step, meter)
-    }
+    for (let i = 0; i < steps.length; i += 1) subject = subject.after(steps[i]!, meter)
     return subject
   }
 
-  after({ index, apply, caseOnly }: Step, meter: WorkMeter): Subject {
-    const known = this.#steps?.[index]
-    if (known !== undefined) return known
+  after({ index, bit, apply, caseOnly }: Step, meter: WorkMeter): Subject {
+    if ((this.#idle & bit) !== 0) return this
+    for (let known = this.#changed; known !== undefined; known = known.#sibling) if (known.#by === index) return known
     meter.work += this.text.length
     const changed = apply(this.text)
-    const subject = changed === this.text ? this : new Subject(changed)
-    if (caseOnly && subject !== this) subject.#otherCase = this
-    this.#steps ??= []
-    this.#steps[index] = subject
+    if (changed === this.text) {
+      this.#idle |= bit
+      return this
+    }
+    const subject = new Subject(changed)
+    if (caseOnly) subject.#otherCase = this
+    subject.#by = index
+    subject.#sibling = this.#changed
+    this.#changed = subject
     return subject
   }
 
@@ -100,16 +108,17 @@ export class Subject {
   }
 }
 
-/** A set of numbers, 32 to a word. */
-export type Bits = Int32Array
+/** A set of numbers, 32 to a word; plain numbers, as `Slots` are: each remembered value has two. */
+export type Bits = number[]
 
-export const wordsFor = (count: number): number => (count + 31) >>> 5
+/** None of so many numbers. */
+export const noBits = (count: number): Bits => Array.from({ length: (count + 31) >>> 5 }, () => 0)
 
 export function addBit(bits: Bits, number: number): void {
   bits[number >>> 5]! |= 1 << (number & 31)
 }
 
-export function hasBit(bits: Bits, number: number): boolean {
+export function hasBit(bits: Readonly<Bits>, number: number): boolean {
   return (bits[number >>> 5]! & (1 << (number & 31))) !== 0
 }
 
@@ -117,15 +126,33 @@ export function hasBit(bits: Bits, number: number): boolean {
 export interface TransformationChain {
   readonly index: number
   readonly steps: readonly Step[]
+  /** Of all its steps; undefined when one has none. */
+  readonly bits: number | undefined
 }
 
 /** A transformation; `index` is unique within a rule set. */
 export interface Step {
   readonly index: number
+  /** One bit of a number, for the first 31 of a rule set; the others have none, and whether they change a value is found out every time. */
+  readonly bit: number
   readonly apply: Transformation
   /** Changes nothing but the case of A-Z. */
   readonly caseOnly: boolean
+  /** Changes most values; the others most values pass as they are. */
+  readonly rewrites: boolean
 }
+
+export function chainOf(index: number, steps: readonly Step[]): TransformationChain {
+  const bits = steps.reduce((all, { bit }) => all | bit, 0)
+  return { index, steps, bits: steps.every(({ bit }) => bit !== 0) ? bits : undefined }
+}
+
+export function stepOf(index: number, apply: Transformation): Step {
+  const bit = index < STEP_BITS ? 1 << index : 0
+  return { index, bit, apply, caseOnly: CASE_ONLY.has(apply), rewrites: REWRITING.has(apply) }
+}
+
+const STEP_BITS = 31
 
 /**
  * Subjects of short values, remembered between requests in two generations: header values and argument names repeat. Only

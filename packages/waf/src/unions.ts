@@ -32,7 +32,7 @@ export interface Sharing {
   alone: boolean
 }
 
-/** Patterns that see the same texts: those of one chain of transformations. */
+/** Patterns that see mostly the same texts: those of chains of transformations that few values tell apart. */
 export class Company {
   readonly #unions: Unions
   #waiting: Sharing[] = []

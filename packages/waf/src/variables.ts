@@ -10,6 +10,8 @@ interface Variable {
   /** Rules can change it while they run. */
   readonly volatile: boolean
   read(state: RequestState): readonly Entry[]
+  /** The text of a variable that is no collection and that rules change: nobody keeps an entry of it. */
+  readonly text?: ((state: RequestState) => string) | undefined
   /** One member by its name in lower case, where that is less work than reading all. */
   readonly member?: (state: RequestState, lower: string) => string | undefined
   /** Reads members by a test of their names in lower case, likewise. */
@@ -94,6 +96,7 @@ function scalar(name: string, read: (state: RequestState) => string, volatile = 
       collection: false,
       volatile,
       read: volatile ? entry : once(entry),
+      text: volatile ? read : undefined,
     },
   ]
 }
@@ -323,6 +326,7 @@ export function scalarText(state: RequestState, name: string, key: string | unde
   const variable = VARIABLES.get(name)
   if (variable === undefined) return undefined
   if (key !== undefined && variable.member !== undefined) return variable.member(state, key)
+  if (key === undefined && variable.text !== undefined) return variable.text(state)
   const entries = variable.read(state)
   return (key === undefined ? entries[0] : entries.find(({ lower }) => lower === key))?.subject.text
 }

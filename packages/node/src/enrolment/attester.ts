@@ -15,6 +15,7 @@ import {
 } from '@ringwall/ring'
 import { encodeBase64url } from '@ringwall/ring/tx'
 import type { EventLog } from '../events.ts'
+import { every } from '../in-step.ts'
 import { type CaseInput, CaseWatch } from './case-watch.ts'
 import { isDebugged, type Measurer } from './measure.ts'
 import type { Vouching } from './vouching.ts'
@@ -61,7 +62,7 @@ export class Attester {
   readonly #tpm: TpmDevice | undefined
   /** By both clocks, when the process began: one of them cannot be set. */
   readonly #began = { wallMs: Date.now(), runMs: performance.now() }
-  #timer: NodeJS.Timeout | undefined
+  #stopTicking: (() => void) | undefined
   #isBusy = false
   #nextMs = 0
   #restUntilMs = 0
@@ -79,13 +80,12 @@ export class Attester {
 
   start(): void {
     this.#case?.start()
-    this.#timer = setInterval(() => void this.#tick(), TICK_MS)
-    this.#timer.unref()
+    this.#stopTicking = every(TICK_MS, () => void this.#tick())
   }
 
   stop(): void {
     this.#case?.stop()
-    clearInterval(this.#timer)
+    this.#stopTicking?.()
   }
 
   /** The time that it would be had nobody set the clock back. */

@@ -14,6 +14,7 @@ import {
 } from '@ringwall/ring'
 import type { TxBody } from '@ringwall/ring/tx'
 import type { EventLog } from '../events.ts'
+import { every } from '../in-step.ts'
 import type { FromNode, TrialTerms } from './launcher-messages.ts'
 import { verifyFolder } from './release-archive.ts'
 import type { ReleaseShelf } from './release-shelf.ts'
@@ -49,7 +50,7 @@ export interface UpdaterOptions {
 export class Updater {
   readonly #options: UpdaterOptions
   readonly #watch: TrialWatch | undefined
-  #timer: NodeJS.Timeout | undefined
+  #stopLooking: (() => void) | undefined
   #isAt = false
   #isTold = false
   #againAtMs = 0
@@ -65,7 +66,7 @@ export class Updater {
   }
 
   start(): void {
-    this.#timer = setInterval(() => {
+    this.#stopLooking = every(LOOK_MS, () => {
       if (this.#isAt) return
       this.#isAt = true
       this.#look()
@@ -73,12 +74,11 @@ export class Updater {
         .finally(() => {
           this.#isAt = false
         })
-    }, LOOK_MS)
-    this.#timer.unref()
+    })
   }
 
   stop(): void {
-    clearInterval(this.#timer)
+    this.#stopLooking?.()
   }
 
   /** The same once. */

@@ -6,6 +6,7 @@ import { hash } from 'node:crypto'
 import { type Lease, leaseUser, type RingState, type TxBody, type View } from '@ringwall/ring'
 import { type AskNode, openSecrets, type Reader, type VaultFacts } from '@ringwall/vault'
 import type { EventLog } from '../events.ts'
+import { every } from '../in-step.ts'
 import { dropUser, makeUser } from './postgres.ts'
 
 const TICK_MS = 500
@@ -31,7 +32,7 @@ export interface LeaseKeeperOptions {
 
 export class LeaseKeeper {
   readonly #options: LeaseKeeperOptions
-  readonly #timer: NodeJS.Timeout
+  readonly #stopTicking: () => void
   /** By the work, when it may be tried again. */
   readonly #tried = new Map<string, number>()
   #working = 0
@@ -39,13 +40,12 @@ export class LeaseKeeper {
 
   constructor(options: LeaseKeeperOptions) {
     this.#options = options
-    this.#timer = setInterval(() => this.#tick(), TICK_MS)
-    this.#timer.unref()
+    this.#stopTicking = every(TICK_MS, () => this.#tick())
   }
 
   stop(): void {
     this.#stopped = true
-    clearInterval(this.#timer)
+    this.#stopTicking()
   }
 
   #tick(): void {

@@ -43,6 +43,8 @@ export interface StoredBlob {
   readonly part: ManifestPart
   /** Nodes that have it on disk. */
   readonly parties: readonly string[]
+  /** Since when, Unix milliseconds. */
+  readonly atMs: number
 }
 
 export class BlobWriter {
@@ -228,7 +230,7 @@ export class BlobWriter {
   /** Resolves once it is on the disks of as many as it takes. @param part What `finish` returned. @throws {ObjectsUnavailable} */
   async commit(part: ManifestPart): Promise<StoredBlob> {
     await this.#each((sink) => sink.commit())
-    return { part, parties: this.parties }
+    return { part, parties: this.parties, atMs: Date.now() }
   }
 
   /** Of what is left on disks, nothing is in the ledger: scrubbing removes it. */

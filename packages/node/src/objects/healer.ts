@@ -30,7 +30,7 @@ export interface HealerSettings {
   readonly scrubMs: number
   readonly scrubBytesPerSecond: number
   readonly repairBytesPerSecond: number
-  /** What no version of the ledger names is removed when it is so old. */
+  /** What no version of the ledger names is removed when it is so old by the ring's time: longer than what was asked of the ring may wait for it. */
   readonly residueMs: number
 }
 
@@ -45,6 +45,8 @@ export interface HealerOptions {
   readonly look: () => Promise<void>
   /** This node's view is that of the ring, as far as it knows. */
   readonly isCurrent: () => boolean
+  /** When the last block that this node knows was made, Unix milliseconds. */
+  readonly agreedAtMs: () => number
   readonly say: (level: 'info' | 'warn', line: string) => void
   readonly now?: () => number
 }
@@ -210,15 +212,17 @@ export class Healer {
   }
 
   async #eraseUnknown(): Promise<void> {
-    const { folder, service, settings, say } = this.#options
+    const { folder, service, settings, agreedAtMs, say } = this.#options
     for await (const version of folder.versions()) {
       if (this.#stopped.signal.aborted) return
+      // Before the state: a put that comes with a later block is too late for that block by then.
+      const atMs = Math.min(this.#now(), agreedAtMs())
       if (service.state.objects.version(version) !== undefined) {
         this.#known.add(version)
         continue
       }
       const touchedAtMs = (await folder.touchedAtMs(version)) ?? 0
-      if (!this.#known.has(version) && this.#now() - touchedAtMs < settings.residueMs) continue
+      if (!this.#known.has(version) && atMs - touchedAtMs < settings.residueMs) continue
       const isErased = await folder.erase(version).then(
         () => true,
         (error: unknown) => {

@@ -48,6 +48,8 @@ import type { ShardClient, ShardSink } from './shard-client.ts'
 import { type ShardStore, StoreAway } from './shard-store.ts'
 
 const ACT_MS_MAX = 15_000
+/** What nodes said they stored is taken for stored so long: what the ring does not know is erased some time later (`residueMs`). */
+const STORED_MS_MAX = 60_000
 /** Secrets of access keys are kept so long, and opened again then: a key that was removed is none at once all the same. */
 const SECRET_KEPT_MS = 300_000
 const SECRETS_KEPT_MAX = 1_000
@@ -246,7 +248,7 @@ export class ObjectService {
         const party = placed[index]
         if (party === undefined) return undefined
         if (party !== self) return client.putShard(party, version, blob, index, bytes)
-        const writer = await folder.receive(version, blob, index).catch((error: unknown) => {
+        const writer = await folder.receive(version, blob, index, bytes).catch((error: unknown) => {
           if (!(error instanceof StoreAway)) throw error
           this.#options.onLeftOut(self, version, error.message)
         })
@@ -308,8 +310,11 @@ export class ObjectService {
     const all = [...new Set(blobs.flatMap(({ parties }) => parties))]
     // Durable is what has every blob, and the manifest.
     const whole = all.filter((party) => blobs.every(({ parties }) => parties.includes(party)))
+    const atMs = this.#now()
     const { bytes, stored } = spread ?? (await this.spreadManifest(draft, parts, settings.headers, all))
-    const durable = stored.filter((party) => whole.includes(party))
+    const told = stored.filter((party) => whole.includes(party))
+    const isOld = blobs.some((blob) => atMs - blob.atMs > STORED_MS_MAX)
+    const durable = isOld ? await this.#stillHolding(version, parts, told) : told
     const regions = new Set(durable.map((party) => this.view.nodes.find(({ id }) => id === party)?.region))
     if (durable.length < bucket.durableNodes || regions.size < bucket.durableRegions)
       throw new ObjectsUnavailable(
@@ -318,6 +323,8 @@ export class ObjectService {
     const { etag, expect, hold, retainUntilMs } = settings
     const size = parts.reduce((sum, part) => sum + part.size, 0)
     const hashes = { capsule: capsuleHash({ capsule, ciphertext }), manifest: sha256Hex(bytes) }
+    if (this.#now() - atMs > STORED_MS_MAX)
+      throw new ObjectsUnavailable('the nodes took too long to say what they have: try again')
     const put = { bucket: bucket.name, key, ...hashes, etag, expect, hold, retainUntilMs, size, version }
     await this.act(client, { kind: 'put', ...put })
     this.counts.put += 1
@@ -339,6 +346,17 @@ export class ObjectService {
       }),
     )
     return stored
+  }
+
+  /** Of the parties, those that have a shard of every blob now. */
+  async #stillHolding(version: string, parts: readonly ManifestPart[], parties: readonly string[]): Promise<readonly string[]> {
+    const { self, folder, client } = this.#options
+    const asked = parties.map(async (party) => {
+      const shards = party === self ? await folder.held(version) : (await client.held(party, version)).shards
+      const held = new Set(shards.map(({ blob }) => blob))
+      return parts.every(({ blob }) => held.has(blob)) ? [party] : []
+    })
+    return (await Promise.allSettled(asked)).flatMap((said) => (said.status === 'fulfilled' ? said.value : []))
   }
 
   #keep(version: string, manifest: Manifest): void {

@@ -42,6 +42,8 @@ export interface ObjectsOptions {
   readonly view: () => View
   readonly state: () => RingState
   readonly isCurrent: () => boolean
+  /** As of the healer. */
+  readonly agreedAtMs: () => number
   readonly sign: (message: Uint8Array) => Uint8Array
   readonly open: (request: SignedOpenRequest) => Promise<OpenAnswer>
   readonly submit: (body: TxBody, waitMs: number) => Promise<unknown>
@@ -141,6 +143,7 @@ export class Objects {
       service: this.service,
       look: () => this.#askPeers(),
       isCurrent: options.isCurrent,
+      agreedAtMs: options.agreedAtMs,
       say: (level, line) => events.add('vault', level, line),
     })
   }

@@ -1,17 +1,19 @@
 /** Bodies on their way to memory that is used again: what comes from TLS comes in runs of 16 KiB, too small to go anywhere each. */
 import type { Readable } from 'node:stream'
 import { copyBytes, giveBack } from '@ringwall/vault'
+import { RUN_BYTES } from './direct-file.ts'
 import type { Slab, SlabPool } from './slabs.ts'
-
-/** What goes to a disk at a time. */
-const RUN_BYTES = 1_048_576
 
 /**
  * Writes all of a body, one run while the next one comes in.
  *
  * @param write Is done with its bytes when it resolves. @throws {Error} Its own, and that of the body when it is cut off.
  */
-export async function pour(body: Readable, write: (run: Uint8Array) => Promise<void>, slabs: SlabPool): Promise<void> {
+export async function pour(
+  body: Readable,
+  write: (run: Uint8Array) => Promise<void>,
+  slabs: Pick<SlabPool, 'take'>,
+): Promise<void> {
   const runs = [0, 1].map(() => slabs.take(RUN_BYTES))
   const reader = new BodyReader(body)
   let writing: Promise<void> | undefined

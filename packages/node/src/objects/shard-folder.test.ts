@@ -34,6 +34,22 @@ test('a shard that goes on to the disk while it comes is whole once it is commit
   assert.equal(folder.bytes, bytes.length)
 })
 
+test('a large shard goes past the cache, from memory of its own or of others, and is whole; one given up leaves nothing', async (t) => {
+  const { root, folder } = await opened(t)
+  const bytes = randomBytes(9_000_001)
+  const [shard, lost] = await Promise.all([0, 1].map((index) => folder.receive(VERSION, BLOB, index, bytes.length)))
+  for (const writer of [shard, lost] as const) {
+    assert.ok(writer !== undefined)
+    for (let at = 0; at < bytes.length; at += 2_097_160) await writer.write(bytes.subarray(at, at + 2_097_160))
+  }
+  await lost?.abort()
+  assert.equal(await read(folder, 0, bytes.length), undefined)
+  await shard?.commit()
+  assert.equal(Buffer.compare((await read(folder, 0, bytes.length)) as Uint8Array, bytes), 0)
+  assert.deepEqual(await readdir(join(root, 'incoming')), [])
+  assert.equal(folder.bytes, bytes.length)
+})
+
 test('shards of a version, and its manifest, may come at the same time', async (t) => {
   const { folder } = await opened(t)
   const writers = await Promise.all([0, 1, 2].map((index) => folder.receive(VERSION, BLOB, index)))

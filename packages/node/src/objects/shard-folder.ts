@@ -11,10 +11,21 @@ import { type FileHandle, mkdir, open, readdir, rename, rm, rmdir, stat, statfs,
 import { join } from 'node:path'
 import { type DiskSeal, readFileSealed, syncDirectory, writeFileSealed } from '@ringwall/store'
 import { MANIFEST_BYTES_MAX } from '@ringwall/vault'
-import { FolderFull, type HeldShard, type OpenShard, type RepairWriter, type ShardStore } from './shard-store.ts'
+import { DirectFile, DirectRuns } from './direct-file.ts'
+import {
+  FolderFull,
+  type HeldShard,
+  type OpenShard,
+  type RepairWriter,
+  type ShardStore,
+  type ShardWriter,
+} from './shard-store.ts'
+import type { Slab } from './slabs.ts'
 
 /** What is written goes on to the disk after so much, while more comes: the end has little left to wait for. */
 const SYNC_BYTES = 8_388_608
+/** Shards of so much go past the system's cache; what is smaller is soon read, or costs little. */
+const DIRECT_BYTES_MIN = 2_097_152
 /** Left free on the disk, of all its bytes: ledger and traces need some. */
 const FREE_SHARE = 0.05
 const VERSION = /^[0-9a-f]{32}$/
@@ -30,6 +41,7 @@ export class ShardFolder implements ShardStore {
   readonly #bytesMax: number
   /** Folders of versions that are being made. */
   readonly #homes = new Map<string, Promise<void>>()
+  readonly #runs = new DirectRuns()
   #bytes = 0
   #coming = 0
   #freeAtMs = Number.NEGATIVE_INFINITY
@@ -145,24 +157,33 @@ export class ShardFolder implements ShardStore {
 
   async tend(): Promise<void> {}
 
-  stop(): void {}
+  stop(): void {
+    this.#runs.clear()
+  }
 
-  receive(version: string, blob: string, index: number): Promise<RepairWriter> {
-    return this.#receive(version, blob, index, false)
+  receive(version: string, blob: string, index: number, bytes = 0): Promise<ShardWriter> {
+    return this.#receive(version, blob, index, { resumed: false, direct: bytes >= DIRECT_BYTES_MIN })
   }
 
   repair(version: string, blob: string, index: number): Promise<RepairWriter> {
-    return this.#receive(version, blob, index, true)
+    return this.#receive(version, blob, index, { resumed: true, direct: false })
   }
 
-  async #receive(version: string, blob: string, index: number, resumed: boolean): Promise<RepairWriter> {
+  async #receive(
+    version: string,
+    blob: string,
+    index: number,
+    { resumed, direct }: { readonly resumed: boolean; readonly direct: boolean },
+  ): Promise<FileWriter> {
     const path = this.#shard(version, blob, index)
     const name = resumed ? `repair-${version}-${blob}-${index}` : randomBytes(12).toString('hex')
     const temporary = join(this.#root, 'incoming', name)
     const handle = await open(temporary, resumed ? 'a+' : 'wx+', 0o600)
     const { size } = await handle.stat()
     this.#coming += size
-    return new FileWriter(handle, size, {
+    const past = direct ? await DirectFile.open(temporary, handle, this.#runs) : undefined
+    return new FileWriter(handle, size, past, {
+      run: () => (past === undefined ? undefined : this.#runs.take()),
       need: async (bytes) => {
         await this.#needRoom(bytes)
         this.#coming += bytes
@@ -251,6 +272,7 @@ async function readInto(handle: FileHandle, start: number, room: Uint8Array): Pr
 }
 
 interface WriterEnds {
+  run(): Slab | undefined
   need(bytes: number): Promise<void>
   cut(bytes: number): void
   /** While its last bytes go to the disk. */
@@ -261,14 +283,17 @@ interface WriterEnds {
 class FileWriter implements RepairWriter {
   readonly #handle: FileHandle
   readonly #ends: WriterEnds
+  /** Where it goes past the cache: what is there is on the disk, but for what the disk itself keeps back. */
+  readonly #direct: DirectFile | undefined
   #bytes: number
   #unsynced = 0
   #syncing: Promise<void> | undefined
   #isOver = false
 
-  constructor(handle: FileHandle, bytes: number, ends: WriterEnds) {
+  constructor(handle: FileHandle, bytes: number, direct: DirectFile | undefined, ends: WriterEnds) {
     this.#handle = handle
     this.#bytes = bytes
+    this.#direct = direct
     this.#ends = ends
   }
 
@@ -276,10 +301,15 @@ class FileWriter implements RepairWriter {
     return this.#bytes
   }
 
+  run(): Slab | undefined {
+    return this.#ends.run()
+  }
+
   /** @throws {FolderFull} */
   async write(piece: Uint8Array): Promise<void> {
     await this.#ends.need(piece.length)
     this.#bytes += piece.length
+    if (this.#direct !== undefined) return this.#direct.write(piece)
     for (let done = 0; done < piece.length; ) done += (await this.#handle.write(piece, done, piece.length - done)).bytesWritten
     this.#unsynced += piece.length
     if (this.#unsynced >= SYNC_BYTES) await this.#syncOn()
@@ -288,7 +318,13 @@ class FileWriter implements RepairWriter {
   /** All of it. The system says once that bytes did not reach the disk: what failed before has failed. */
   async #sync(): Promise<void> {
     await this.#syncing
+    await this.#direct?.end()
     await this.#handle.datasync()
+  }
+
+  async #close(): Promise<void> {
+    await this.#direct?.close()
+    await this.#handle.close()
   }
 
   /** At most one at a time: a disk that is slower than what comes holds it up. */
@@ -314,14 +350,14 @@ class FileWriter implements RepairWriter {
     await Promise.all([this.#ends.prepare(), this.#sync()])
     if (this.#isOver) throw new Error('the shard was given up')
     this.#isOver = true
-    await this.#handle.close()
+    await this.#close()
     await this.#ends.end(this.#bytes, true)
   }
 
   async abort(): Promise<void> {
     if (this.#isOver) return
     this.#isOver = true
-    await this.#handle.close().catch(() => {})
+    await this.#close().catch(() => {})
     await this.#ends.end(this.#bytes, false)
   }
 

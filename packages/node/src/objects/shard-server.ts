@@ -109,10 +109,11 @@ export class ShardServer {
       response.writeHead(409).end()
       return
     }
-    const writer = await folder.receive(version, blob, index)
+    const writer = await folder.receive(version, blob, index, Number(request.headers['content-length'] ?? 0))
     request.socket.setTimeout(PIECE_MS_MAX)
     try {
-      await pour(request, (run) => writer.write(run), slabs)
+      const take = (bytes: number): Slab => writer.run?.() ?? slabs.take(bytes)
+      await pour(request, (run) => writer.write(run), { take })
       if (!request.complete) throw new Error('cut off')
       await writer.commit()
       response.writeHead(201).end()

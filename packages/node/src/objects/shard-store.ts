@@ -1,5 +1,7 @@
 /** Where a node keeps the shards that it holds: a folder (`shard-folder.ts`) or a bucket of others (`shard-bucket.ts`). */
 
+import type { Slab } from './slabs.ts'
+
 /** No more fits. */
 export class FolderFull extends Error {
   override readonly name = 'FolderFull'
@@ -29,6 +31,8 @@ export interface OpenShard {
 export interface ShardWriter {
   /** Is done with the bytes when it resolves. @throws {FolderFull | StoreAway} */
   write(piece: Uint8Array): Promise<void>
+  /** Memory from which it writes without a copy; undefined when there is none. */
+  run?(): Slab | undefined
   /** Durable, under its name, when it resolves. @throws {StoreAway} */
   commit(): Promise<void>
   /** After `commit` it does nothing. */
@@ -66,7 +70,8 @@ export interface ShardStore {
   /** Undefined when it is not there, or cannot be read. */
   manifest(version: string): Promise<Uint8Array | undefined>
   putManifest(version: string, bytes: Uint8Array): Promise<void>
-  receive(version: string, blob: string, index: number): Promise<ShardWriter>
+  /** @param bytes That are to come, as somebody says: it is not relied on. */
+  receive(version: string, blob: string, index: number, bytes?: number): Promise<ShardWriter>
   /** Goes on behind what an earlier repair of this shard made. */
   repair(version: string, blob: string, index: number): Promise<RepairWriter>
   /** @param until No byte from here on will be asked for. Undefined when it is not there. */

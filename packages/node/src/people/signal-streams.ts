@@ -11,6 +11,7 @@ import type { PortalAnswer, PortalRequest } from '@ringwall/proxy'
 import { type OpenIdPolicy, personSubject, type SignalStreamPolicy, type View } from '@ringwall/ring'
 import { type DiskSeal, readFileSealed, writeFileSealed } from '@ringwall/store'
 import { z } from 'zod'
+import { every } from '../in-step.ts'
 import { MintRefused } from '../signing/signing-service.ts'
 import { Attempts } from './attempts.ts'
 import type { OutsideHttp } from './outside-http.ts'
@@ -83,7 +84,7 @@ export class SignalStreams {
   readonly #signed = new Map<string, string>()
   readonly #pushing = new Map<string, Pushing>()
   #ended: { readonly version: number; readonly facts: readonly (readonly [SignalFact, string])[] } = { version: -1, facts: [] }
-  #timers: readonly NodeJS.Timeout[] = []
+  #ends: readonly (() => void)[] = []
   #savedVersion = 0
   #saving: Promise<void> = Promise.resolve()
   #isPushing = false
@@ -103,12 +104,11 @@ export class SignalStreams {
       log('warn', `what receivers of security events had is not known, and told again: ${(error as Error).message}`)
     }
     this.#savedVersion = this.#state.version
-    this.#timers = [setInterval(() => void this.#tick(Date.now()), TICK_MS), setInterval(() => this.#tell(), TELL_MS)]
-    for (const timer of this.#timers) timer.unref()
+    this.#ends = [every(TICK_MS, () => void this.#tick(Date.now())), every(TELL_MS, () => this.#tell())]
   }
 
   async stop(): Promise<void> {
-    for (const timer of this.#timers) clearInterval(timer)
+    for (const end of this.#ends) end()
     await this.#keep()
   }
 

@@ -8,6 +8,7 @@ import { type Incident, type Message, type NewFinding, type Notifier, PlayRunner
 import { type Denial, inputFault, inputsOf, isOver, type PlayInputs, playId, type RingState, type View } from '@ringwall/ring'
 import type { TxBody } from '@ringwall/ring/tx'
 import { type DiskSeal, readFileSealed, writeFileSealed } from '@ringwall/store'
+import { every } from '../in-step.ts'
 
 const LOOK_MS = 500
 /** Findings of a burst: each subject starts one run, and what is over is left to the next. */
@@ -49,7 +50,7 @@ export class NodePlaybooks {
   readonly #options: PlaybooksOptions
   readonly #runner: PlayRunner
   #starting = 0
-  #timer: NodeJS.Timeout | undefined
+  #stopLooking: (() => void) | undefined
 
   constructor(options: PlaybooksOptions) {
     this.#options = options
@@ -66,14 +67,13 @@ export class NodePlaybooks {
   }
 
   start(): void {
-    this.#timer = setInterval(() => {
+    this.#stopLooking = every(LOOK_MS, () => {
       if (!this.#options.isHeld()) this.#runner.look()
-    }, LOOK_MS)
-    this.#timer.unref()
+    })
   }
 
   stop(): void {
-    clearInterval(this.#timer)
+    this.#stopLooking?.()
   }
 
   /** What this node's own detectors found. All nodes that find it give the run one key. */

@@ -43,6 +43,7 @@ export class Uploads {
 
   /** @throws {S3Error} */
   get(id: string, bucket: string, key: string, identity: string): Upload {
+    if (Date.now() - (this.#held.get(id)?.atMs ?? 0) > UPLOAD_MS_MAX) this.end(id)
     const upload = this.#held.get(id)
     if (upload !== undefined && upload.draft.bucket.name === bucket && upload.draft.key === key && upload.identity === identity)
       return upload

@@ -25,6 +25,7 @@ import {
 import type { People, TransitKeys, View } from '@ringwall/ring'
 import { type Fault, type PublicKey, requestedMessage, ThresholdError } from '@ringwall/threshold'
 import type { EventLog } from '../events.ts'
+import { every } from '../in-step.ts'
 import type { NodeShare } from './node-share.ts'
 import type { NonceNumbers } from './nonce-numbers.ts'
 import { SigningThread } from './signing-thread.ts'
@@ -110,7 +111,7 @@ export class SigningService {
   /** Of this epoch. */
   readonly #accused = new Set<string>()
   readonly #given = new Map<string, { sinceMs: number; pairs: number }>()
-  readonly #timer: NodeJS.Timeout
+  readonly #stopTending: () => void
   #publicKey: PublicKey | undefined
   #share: NodeShare | undefined
   #stock: Readonly<Record<string, number>> = {}
@@ -128,8 +129,7 @@ export class SigningService {
       this.#stock = stock
     })
     options.fabric.onRequest('signing', (from, payload) => this.#answer(from, payload))
-    this.#timer = setInterval(() => this.#tend(), RESTOCK_EVERY_MS)
-    this.#timer.unref()
+    this.#stopTending = every(RESTOCK_EVERY_MS, () => this.#tend())
   }
 
   /** The key in force; undefined as long as there is none. */
@@ -214,7 +214,7 @@ export class SigningService {
 
   async stop(): Promise<void> {
     this.#stopped = true
-    clearInterval(this.#timer)
+    this.#stopTending()
     for (const { fail } of [...this.#sessions.values()]) fail('the node stops')
     await this.#thread.stop()
   }

@@ -72,6 +72,7 @@ function reviewTraffic({ ground, judging, people, traffic }: BlockParts, { befor
   const { events } = ground
   const isOther = view.policyVersion !== before.policyVersion
   if (isOther) {
+    judging.limits.follow()
     judging.api.follow(view.policy)
     people.reviewProviders()
     events.add('policy', 'info', `policy ${view.policyVersion} is in force since height ${view.height}`)

@@ -7,6 +7,7 @@ import { Vouching } from '../enrolment/vouching.ts'
 import { AgeWatch } from '../fleet/age-watch.ts'
 import { HoldWatch } from '../fleet/hold-watch.ts'
 import { ageOfView, type Standing, whyNotCurrent } from '../fleet/offline.ts'
+import { every } from '../in-step.ts'
 import type { Agreement } from './agreement.ts'
 import type { Ground } from './ground.ts'
 import type { LateParts } from './late-parts.ts'
@@ -72,11 +73,11 @@ export class Membership {
     this.#attester.start()
     ground.closing.add(() => this.#attester.stop())
     const { early, now } = this.#agreement
-    const tick = setInterval(() => {
+    const stopTicking = every(TICK_MS, () => {
       early.tick(Date.now(), now.certifiedAtMs)
       this.look()
-    }, TICK_MS)
-    ground.closing.add(() => clearInterval(tick))
+    })
+    ground.closing.add(stopTicking)
   }
 
   /** After each block, and every so often: holds and ages end with time. */

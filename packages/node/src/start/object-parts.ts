@@ -46,6 +46,7 @@ export async function openObjects(
     state: () => ledger.state(),
     // What is erased must not be what an old view does not know yet.
     isCurrent,
+    agreedAtMs: () => ledger.status().timestampMs,
     sign: (message) => own.sign(message),
     open: (request) => vault.open(request),
     submit: (body, waitMs) => own.submit(body, waitMs),

@@ -1,6 +1,7 @@
 /** This node's shares of the ring's keys, and what they do: signatures, and openings of what is sealed. */
 import { join } from 'node:path'
 import { type KeyName, publicKeyOf, type RingState } from '@ringwall/ring'
+import { every } from '../in-step.ts'
 import { KeyHolder } from '../signing/key-holder.ts'
 import type { NodeShare } from '../signing/node-share.ts'
 import { NonceNumbers } from '../signing/nonce-numbers.ts'
@@ -44,11 +45,11 @@ export async function openRingKeys(
   const sealingHolder = await openHolder(ground, agreement, own, 'sealing', join(folder, 'sealing'), (share) =>
     vault.use(publicKeyOf(ledger.state().sealingKey), share),
   )
-  const tick = setInterval(() => {
+  const stopTicking = every(KEY_TICK_MS, () => {
     signingHolder.tick()
     sealingHolder.tick()
-  }, KEY_TICK_MS)
-  closing.add(() => clearInterval(tick))
+  })
+  closing.add(stopTicking)
   const follow = (state: RingState): void => {
     signing.use(publicKeyOf(state.signingKey), signingHolder.share)
     signingHolder.follow(state)

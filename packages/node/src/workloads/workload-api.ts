@@ -20,6 +20,7 @@ import {
 } from '@ringwall/identity/workload'
 import { mayAttest, ringIssuer, servicesOf, type UnixFacts, type View } from '@ringwall/ring'
 import { StartError } from '../errors.ts'
+import { every } from '../in-step.ts'
 import { AuthorityCertificates } from '../signing/authority-certificates.ts'
 import type { Asked } from '../signing/signing-service.ts'
 import { type SubjectOfDenial, WorkloadIdentities, type WorkloadIdentitiesOptions } from './workload-identities.ts'
@@ -62,7 +63,7 @@ export class WorkloadApi {
   /** What people were told of processes. */
   readonly #told = new Set<string>()
   #strangers: { readonly sinceMs: number; readonly told: Set<string> } = { sinceMs: 0, told: new Set() }
-  #timer: NodeJS.Timeout | undefined
+  #stopTicking: (() => void) | undefined
   #bundle: { isMaking: boolean; failures: number; dueMs: number; reason: string | undefined } = {
     isMaking: false,
     failures: 0,
@@ -145,13 +146,12 @@ export class WorkloadApi {
       if (!(cause instanceof EndpointRefused)) throw cause
       throw new StartError('CONFIG_INVALID', `workloadApi.socket: ${cause.message}`, { cause })
     }
-    this.#timer = setInterval(() => this.#tick(), TICK_MS)
-    this.#timer.unref()
+    this.#stopTicking = every(TICK_MS, () => this.#tick())
     this.#tick()
   }
 
   async stop(): Promise<void> {
-    clearInterval(this.#timer)
+    this.#stopTicking?.()
     for (const call of this.#calls) call.end(GRPC_STATUS.UNAVAILABLE, 'the node stops')
     await this.#endpoint.stop()
   }

@@ -178,6 +178,8 @@ class Context {
     const after = nextAfter(text, command.end)
     const alone = after === '' || after === '#'
     if (mark === '\n' || mark === '\r') {
+      // Pasted code begins with a line break as well.
+      if (strength < SURE && STATEMENTS.has(command.name)) return alone && command.name === 'echo'
       // A line of its own is a command behind one operand or none; further lines are text.
       if (this.#words === 0 || this.opened) return strength >= LIKELY || alone
       return before === BEFORE.operand && this.#technical
@@ -202,6 +204,8 @@ class Context {
         (';|&`)\'"'.includes(after) && !/[A-Za-z]{3}/.test(text.slice(command.end + 1, command.end + 8)))
       )
     if (before === BEFORE.operand) {
+      // `lint && npm run build`: scripts of a project, as its descriptions hold them.
+      if (strength < SURE && BUILDERS.has(command.name) && isBlank(text.charCodeAt(at + length))) return false
       if (COMMANDS.has(this.#firstWord) || DOCUMENTED.has(this.#firstWord)) {
         // `ls | head` is a command line of its own; `id;id` is not, for want of blanks.
         return (
@@ -227,6 +231,12 @@ const DOCUMENTED: ReadonlySet<string> = new Set(
     ' ',
   ),
 )
+
+/** Commands of shells that are words of other languages too. */
+const STATEMENTS: ReadonlySet<string> = new Set('if for while until do then set test exec echo export source eval'.split(' '))
+
+/** Commands that build a program and keep its versions. */
+const BUILDERS: ReadonlySet<string> = new Set(['npm', 'git', 'make'])
 
 function isBlank(code: number): boolean {
   return code === 32 || (code >= 9 && code <= 13) || code === 0xa0
@@ -395,7 +405,8 @@ const TECHNICAL =
 function judge(words: readonly string[], hidden: boolean, redirected: boolean, end: number): Command {
   let first = words[0]?.toLowerCase() ?? ''
   if (first === '') return NOTHING
-  if (redirected && words.length === 1 && PRIZED.test(first)) return { strength: CERTAIN, name: first, end }
+  // `</root>` is a tag: a folder cannot be read so.
+  if (redirected && words.length === 1 && first !== '/root' && PRIZED.test(first)) return { strength: CERTAIN, name: first, end }
   if (/\\x[0-9a-f]{2}/.test(first) || /^\w{1,8}=\$\\?/.test(first)) return { strength: SURE, name: first, end }
   const wild = /^\/[\w?*/[\]-]{1,40}$/.test(first) && /[?*[]/.test(first) && first.indexOf('/', 1) > 0
   if (wild) return { strength: SURE, name: first, end }

@@ -108,8 +108,19 @@ function search(pattern: CompiledPattern, text: string, context: OperatorContext
   const end = linear.search(text, context, WORK_CHARS_MAX, context.long)
   if (end < 0) return false
   if (!linear.exact) return backtrack(pattern, text, context, linear)
-  if (context.capturing) context.captureLater(() => capture(pattern, linear, text, end, context))
+  if (context.capturing) captureLater(pattern, linear, text, end, context)
   return true
+}
+
+/** Apart from `search`: a function that makes another one takes memory whenever it is called, and most searches find nothing. */
+function captureLater(
+  pattern: CompiledPattern,
+  linear: LinearMatcher,
+  text: string,
+  end: number,
+  context: OperatorContext,
+): void {
+  context.captureLater(() => capture(pattern, linear, text, end, context))
 }
 
 function capture(pattern: CompiledPattern, linear: LinearMatcher, text: string, end: number, context: OperatorContext): void {

@@ -80,3 +80,21 @@ export const TRANSFORMATIONS: ReadonlyMap<string, Transformation> = new Map([
   ['urlencode', urlEncode],
   ['utf8tounicode', utf8toUnicode],
 ])
+
+/** What leaves little as it was. The others take out or decode what most values have none of. */
+export const REWRITING: ReadonlySet<Transformation> = new Set([
+  ...CASE_ONLY,
+  base64Decode,
+  base64DecodeExt,
+  base64Encode,
+  cmdLine,
+  hexDecode,
+  hexEncode,
+  length,
+  md5,
+  parityEven7bit,
+  parityOdd7bit,
+  removeWhitespace,
+  sha1,
+  urlEncode,
+])
