@@ -33,13 +33,11 @@ function botsOf(bots: Policy['bots']): readonly Known[] {
 }
 
 /** Undefined: it does not say that it is one of them. */
-export function botClaim(
-  bots: Policy['bots'],
-  { headers, remoteAddress }: GuardRequest,
-  names: BotNames | undefined,
-): BotClaim | undefined {
+export function botClaim(bots: Policy['bots'], request: GuardRequest, names: BotNames | undefined): BotClaim | undefined {
   const known = botsOf(bots)
   if (known.length === 0) return undefined
+  // The list of fields is made when it is read: not before.
+  const { headers, remoteAddress } = request
   const agent = headers.find(([name]) => name.length === 10 && name.toLowerCase() === 'user-agent')?.[1].toLowerCase()
   const claimed = agent === undefined ? undefined : known.find(({ lower }) => agent.includes(lower))
   if (claimed === undefined) return undefined

@@ -99,7 +99,7 @@ export function isVisit({ method, target }: GuardRequest): boolean {
 }
 
 /** The proof that a request brings; undefined: it is not one that does. */
-export function solutionOf({ method, target, headers }: GuardRequest): string | undefined {
-  if (target !== CHALLENGE_PATH || method !== 'POST') return undefined
-  return headers.find(([name]) => name.toLowerCase() === SOLUTION_FIELD)?.[1] ?? ''
+export function solutionOf(request: GuardRequest): string | undefined {
+  if (request.target !== CHALLENGE_PATH || request.method !== 'POST') return undefined
+  return request.headers.find(([name]) => name.toLowerCase() === SOLUTION_FIELD)?.[1] ?? ''
 }

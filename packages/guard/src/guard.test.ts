@@ -186,6 +186,27 @@ function request(target: string, changes: Partial<GuardRequest> = {}): GuardRequ
   }
 }
 
+test('a request whose fields no check asks for is judged without a list of them', () => {
+  const unread = {
+    ...request('/'),
+    get headers(): never {
+      return assert.fail('the fields were read')
+    },
+  }
+  const own = parsePolicyDocument(
+    'version: 1\nservices: { open: { upstreams: [{ url: "http://127.0.0.1:1" }], waf: { mode: "off" } } }\n',
+  )
+  assert.ok(own.ok)
+  const compiled = compilePolicy(own.policy, () => rules, new Map([['base', []]]))
+  assert.ok(compiled.ok)
+  const passes = { check: () => undefined, redeem: () => ({ refused: 'none' }) }
+  const environment = { ...ENVIRONMENT, view: { ...view, policy: own.policy, route: compiled.compiled.route } }
+  const guard = createGuard({ passes })
+  const judgement = guard.head(unread, environment)
+  assert.ok(!(judgement instanceof Promise))
+  assert.equal(guard.body(judgement, new Uint8Array(0), false, environment).decision?.outcome, 'allow')
+})
+
 const bearer = (token: string) => ({ headers: [['Authorization', `Bearer ${token}`]] as const })
 
 interface Trial {

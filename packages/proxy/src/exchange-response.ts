@@ -4,7 +4,6 @@
  */
 import { type GuardEnvironment, type Judgement, PASS_COOKIE } from '@ringwall/guard'
 import type { CachePolicy } from '@ringwall/ring'
-import type { HeaderField } from '@ringwall/waf'
 import { invitesKeeping } from './cache-control.ts'
 import { cacheRequest } from './cache-terms.ts'
 import { CachedDelivery, packedAnswer, representedHead } from './cached-delivery.ts'
@@ -12,6 +11,7 @@ import { CompressedDelivery, type DeliveryOwner } from './compressed-delivery.ts
 import { type Compressing, compressedHead, compressing } from './compression.ts'
 import type { AnyProxyError } from './errors.ts'
 import { ExchangeEnd } from './exchange-end.ts'
+import { headerPairs } from './header-pairs.ts'
 import type { HeldBody } from './held-body.ts'
 import { HeldResponse, type HeldResponseOwner } from './held-response.ts'
 import { type CachedAnswer, CacheTurn } from './response-cache.ts'
@@ -208,9 +208,8 @@ export abstract class ExchangeResponse extends ExchangeEnd implements HeldRespon
 
   /** Whether the response may go on now: it may have to wait for its body, or have been refused. */
   #passes(head: ResponseHead): boolean {
-    const { rawHeaders, status, bodyBytes } = head
-    const headers: HeaderField[] = []
-    for (let at = 0; at < rawHeaders.length; at += 2) headers.push([rawHeaders[at]!, rawHeaders[at + 1]!])
+    const { status, bodyBytes } = head
+    const headers = headerPairs(head.rawHeaders, head.section)
     const { guard } = this.context.options
     const judged = this.#judgeResponse((judgement, environment) =>
       guard.responseHead(judgement, { status, protocol: 'HTTP/1.1', headers }, environment),

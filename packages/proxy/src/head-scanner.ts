@@ -123,6 +123,8 @@ export interface Section {
   readonly starts: readonly number[]
   /** The same is said again and again: what is made of it is worth keeping. */
   repeats: boolean
+  /** Names and values in pairs. */
+  pairs: readonly (readonly [name: string, value: string])[] | undefined
   /** The lines that a request takes along, where nothing but themselves says which. */
   ofRequest: string | undefined
   /** Likewise of a response, and whether a `Date` is among them. */
@@ -144,5 +146,5 @@ export function sectionOf(text: string, fields: readonly string[]): Section | un
   // The empty line follows at once, or the last value has blanks after it.
   if (fieldCount === 0 || end + 2 !== text.length) return undefined
   starts[fieldCount] = end
-  return { fields, text, starts, repeats: false, ofRequest: undefined, ofResponse: undefined }
+  return { fields, text, starts, repeats: false, pairs: undefined, ofRequest: undefined, ofResponse: undefined }
 }

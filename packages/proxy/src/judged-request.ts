@@ -2,6 +2,7 @@
 import type { GuardRequest, Peer } from '@ringwall/guard'
 import type { HeaderField } from '@ringwall/waf'
 import type { Client } from './client.ts'
+import { headerPairs } from './header-pairs.ts'
 import type { RequestHead } from './request-head.ts'
 import type { RawRequest } from './request-parser.ts'
 
@@ -21,7 +22,7 @@ export class JudgedRequest implements GuardRequest {
   readonly http2: string | undefined
   readonly pressed: boolean
   readonly secure: boolean
-  readonly #rawHeaders: readonly string[]
+  readonly #request: RawRequest
   #headers: readonly HeaderField[] | undefined
 
   constructor(
@@ -47,15 +48,11 @@ export class JudgedRequest implements GuardRequest {
     this.http2 = client.http2
     this.pressed = pressed
     this.secure = secure
-    this.#rawHeaders = request.rawHeaders
+    this.#request = request
   }
 
   get headers(): readonly HeaderField[] {
-    if (this.#headers !== undefined) return this.#headers
-    const raw = this.#rawHeaders
-    const headers: HeaderField[] = new Array(raw.length >> 1)
-    for (let at = 0; at < raw.length; at += 2) headers[at >> 1] = [raw[at]!, raw[at + 1]!]
-    this.#headers = headers
-    return headers
+    this.#headers ??= headerPairs(this.#request.rawHeaders, this.#request.section)
+    return this.#headers
   }
 }
