@@ -3,10 +3,11 @@
  * (`O_DIRECT`), whichever is faster. And pages of files put out of the cache, so that what is read next comes from the disk.
  */
 import { spawnSync } from 'node:child_process'
-import { constants } from 'node:fs'
+import { constants, statSync } from 'node:fs'
 import { type FileHandle, mkdtemp, open, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { DirectRuns } from '../packages/node/src/objects/direct-file.ts'
 
 const STEP_BYTES = 4_194_304
@@ -39,15 +40,23 @@ type Step = (handle: FileHandle, memory: Uint8Array, at: number) => Promise<unkn
 const writes: Step = (handle, memory, at) => handle.write(memory, 0, memory.length, at)
 const reads: Step = (handle, memory, at) => handle.read(memory, 0, memory.length, at)
 
-/** Out of the cache; the bytes of them that are still in it, undefined when that cannot be known. */
-export function dropPages(files: readonly string[]): number | undefined {
-  for (const file of files) spawnSync('dd', [`if=${file}`, 'iflag=nocache', 'count=0', 'status=none'])
-  const { status, stdout } = spawnSync('fincore', ['--bytes', '--noheadings', '--output', 'RES', ...files], { encoding: 'utf8' })
-  if (status !== 0) return undefined
-  return stdout
-    .split('\n')
-    .filter((line) => line.trim() !== '')
-    .reduce((sum, line) => sum + Number(line), 0)
+/** Pages that are on their way to or from the disk stay at first. */
+const DROPS_MAX = 20
+const DROP_MS = 250
+
+/** Puts files out of the cache, but for what is less than a page in a hundred. @throws {Error} When they stay, or nobody can say. */
+export async function dropPages(files: readonly string[]): Promise<void> {
+  const bytesMax = files.reduce((sum, file) => sum + statSync(file).size, 0) / 100
+  for (let drop = 1; ; drop += 1) {
+    for (const file of files) spawnSync('dd', [`of=${file}`, 'oflag=nocache', 'conv=notrunc,fdatasync', 'count=0', 'status=none'])
+    const options = ['--bytes', '--noheadings', '--output', 'RES']
+    const { status, stdout } = spawnSync('fincore', [...options, ...files], { encoding: 'utf8' })
+    if (status !== 0) throw new Error('fincore (util-linux) cannot be run')
+    const left = stdout.split('\n').reduce((sum, line) => sum + Number(line), 0)
+    if (left <= bytesMax) return
+    if (drop === DROPS_MAX) throw new Error(`${left} bytes of them stay in memory`)
+    await sleep(DROP_MS)
+  }
 }
 
 /** @param runs Of each, of which the median counts. */
@@ -85,8 +94,8 @@ export async function diskLimits(written: number, read: number, runs: number): P
   try {
     const write = await least(both, (flag) => once(paths, O_CREAT | O_TRUNC | O_WRONLY | flag, writes, written))
     const some = paths.slice(0, 2)
-    const fromDisk = await least(both, (flag) => {
-      dropPages(some)
+    const fromDisk = await least(both, async (flag) => {
+      if (flag === 0) await dropPages(some)
       return once(some, O_RDONLY | flag, reads, read)
     })
     const readAgain = await least([0], () => once(some, O_RDONLY, reads, read))

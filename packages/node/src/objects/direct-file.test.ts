@@ -56,6 +56,22 @@ test('property: pieces of any lengths, of runs and of other memory, are in the f
   runs.clear()
 })
 
+test('only the last bytes go through the cache, where memory and place of the others are whole blocks', async (t) => {
+  const path = join(await folderOf(t), 'shard')
+  const runs = new DirectRuns()
+  const plain = await open(path, 'w+')
+  const file = await DirectFile.open(path, plain, runs)
+  if (file === undefined) return t.skip('this file system does not write past the cache')
+  const bytes = randomBytes(3 * RUN_BYTES + 5_000)
+  await file.write(bytes)
+  assert.equal(file.cachedBytes, 0)
+  await file.end()
+  assert.equal(file.cachedBytes, 5_000 - 4_096)
+  await file.close()
+  await plain.close()
+  assert.ok((await readFile(path)).equals(bytes))
+})
+
 test('where no runs are left, or memory is none of them, a file is written all the same', async (t) => {
   const root = await folderOf(t)
   const runs = new DirectRuns()

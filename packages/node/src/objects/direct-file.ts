@@ -95,6 +95,7 @@ export class DirectFile {
   #run: Slab | undefined
   #waiting = 0
   #at = 0
+  #cachedBytes = 0
   #writing: Promise<void> | undefined
 
   /** @param plain Of the same file, empty, for writing at any place; stays with the caller. Undefined where that cannot be. */
@@ -112,6 +113,11 @@ export class DirectFile {
     this.#direct = direct
     this.#plain = plain
     this.#runs = runs
+  }
+
+  /** What went through the cache so far: nobody brings it to the disk but who syncs. */
+  get cachedBytes(): number {
+    return this.#cachedBytes
   }
 
   /** Is done with the bytes when it resolves; they may be on their way still. Memory of the runs is not copied. One at a time. */
@@ -190,6 +196,7 @@ export class DirectFile {
         if (!isRefusal(error)) throw error
       }
     }
+    this.#cachedBytes += bytes.length - done
     while (done < bytes.length) done += (await this.#plain.write(bytes, done, bytes.length - done, at + done)).bytesWritten
   }
 }

@@ -287,6 +287,8 @@ class FileWriter implements RepairWriter {
   readonly #direct: DirectFile | undefined
   #bytes: number
   #unsynced = 0
+  /** Of `#direct`, of which is known already. */
+  #cachedBytes = 0
   #syncing: Promise<void> | undefined
   #isOver = false
 
@@ -309,10 +311,19 @@ class FileWriter implements RepairWriter {
   async write(piece: Uint8Array): Promise<void> {
     await this.#ends.need(piece.length)
     this.#bytes += piece.length
-    if (this.#direct !== undefined) return this.#direct.write(piece)
-    for (let done = 0; done < piece.length; ) done += (await this.#handle.write(piece, done, piece.length - done)).bytesWritten
-    this.#unsynced += piece.length
+    await this.#put(piece)
     if (this.#unsynced >= SYNC_BYTES) await this.#syncOn()
+  }
+
+  async #put(piece: Uint8Array): Promise<void> {
+    if (this.#direct !== undefined) {
+      await this.#direct.write(piece)
+      this.#unsynced += this.#direct.cachedBytes - this.#cachedBytes
+      this.#cachedBytes = this.#direct.cachedBytes
+      return
+    }
+    this.#unsynced += piece.length
+    for (let done = 0; done < piece.length; ) done += (await this.#handle.write(piece, done, piece.length - done)).bytesWritten
   }
 
   /** All of it. The system says once that bytes did not reach the disk: what failed before has failed. */
