@@ -4,7 +4,7 @@ import { normalizeRoutingPath, readingsOf } from '@ringwall/guard'
 import { compileRules, RuleSyntaxError, requestFields } from '@ringwall/waf'
 import { connectionTokens } from '../packages/proxy/src/header-names.ts'
 import { parseRequestHead } from '../packages/proxy/src/request-head.ts'
-import { ResponseParser } from '../packages/proxy/src/response-parser.ts'
+import { type ResponseHead, ResponseParser } from '../packages/proxy/src/response-parser.ts'
 import { sourceOf } from '../packages/proxy/src/source-address.ts'
 import { parseTraceparent } from '../packages/telemetry/src/trace-context.ts'
 import { parseCookies } from '../packages/waf/src/body/cookies.ts'
@@ -88,16 +88,19 @@ const responses = [
   'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nrest',
 ].map(bytesOf)
 
+/** What it says, without the note that its bytes came before: that is so of whatever is read twice. */
+const said = (head: ResponseHead): string => JSON.stringify(head, (key, value: unknown) => (key === 'repeats' ? undefined : value))
+
 /** What came of a response, in one text: heads, body, trailers, problem. */
 function readResponse(parts: readonly Buffer[], upgradeAsked: boolean): { readonly story: string; readonly good: boolean } {
   const story: string[] = []
   const body: Buffer[] = []
   const parser = new ResponseParser(8 * KIB, {
-    onInterim: (head) => story.push(`interim ${JSON.stringify(head)}`),
-    onHead: (head) => story.push(`head ${JSON.stringify(head)}`),
+    onInterim: (head) => story.push(`interim ${said(head)}`),
+    onHead: (head) => story.push(`head ${said(head)}`),
     onBody: (bytes) => body.push(Buffer.from(bytes)),
     onEnd: (trailers) => story.push(`end ${trailers.join('|')}`),
-    onUpgrade: (head) => story.push(`upgrade ${JSON.stringify(head)}`),
+    onUpgrade: (head) => story.push(`upgrade ${said(head)}`),
   })
   parser.begin('GET', upgradeAsked)
   let problem: string | undefined
