@@ -89,7 +89,8 @@ const responses = [
 ].map(bytesOf)
 
 /** What it says, without the note that its bytes came before: that is so of whatever is read twice. */
-const said = (head: ResponseHead): string => JSON.stringify(head, (key, value: unknown) => (key === 'repeats' ? undefined : value))
+const said = (head: ResponseHead): string =>
+  JSON.stringify(head, (key, value: unknown) => (key === 'repeats' ? undefined : value))
 
 /** What came of a response, in one text: heads, body, trailers, problem. */
 function readResponse(parts: readonly Buffer[], upgradeAsked: boolean): { readonly story: string; readonly good: boolean } {
