@@ -142,11 +142,15 @@ export const REMOVED_TARGETS_MAX = 2_000
 
 /**
  * Instructions of a pattern's linear matcher, repeat counts written out; cells of its table of states (4 bytes each), and threads in
- * all its states (about 10 bytes each). Crafted texts can fill all matchers of a rule set: some 0.6 MB for each pattern.
+ * all its states (about 10 bytes each). Crafted texts can fill all matchers of a rule set: some 0.6 MB for each pattern, and what grew.
  */
 export const DFA_PROGRAM_MAX = 50_000
 export const DFA_TABLE_CELLS_MAX = 65_536
 export const DFA_THREADS_MAX = 32_768
+
+/** How far such a table grows while all that grew together stay within {@link DFA_SPARE_THREADS}: some 15 bytes a thread. */
+export const DFA_GROWN_THREADS_MAX = 262_144
+export const DFA_SPARE_THREADS = 1_048_576
 
 /** Patterns that one automaton asks for together, after so many asks of each; and the threads in all its states (at most 2 MB with its table). */
 export const UNION_PATTERNS_MAX = 8

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { compileRules } from '../compile.ts'
 import { LongText } from '../long-text.ts'
-import { linearMatcher } from './dfa.ts'
+import { type LinearMatcher, linearMatcher } from './dfa.ts'
 import { emitPattern } from './emit.ts'
 import { parsePattern } from './syntax.ts'
 
@@ -147,11 +147,31 @@ function noise(length: number): string {
 }
 
 test('a pattern whose states outgrow the table starts anew and goes on', () => {
-  const matcher = linearMatcher(parsePattern('[ab]*a[ab]{14}c'))
+  const matcher = linearMatcher(parsePattern('[ab]*a[ab]{14}c'), 32_768)
   assert.ok(matcher)
   const text = noise(40_000)
   assert.equal(matcher.search(text, unlimited, Number.POSITIVE_INFINITY), -1)
+  assert.ok(matcher.renewals > 0)
   assert.equal(matcher.search(`${text}a${'b'.repeat(14)}c`, unlimited, Number.POSITIVE_INFINITY), text.length + 16)
+})
+
+test('a table grows, and what came before makes no state any more; all that grew together have their bound', () => {
+  const text = noise(40_000)
+  const again = (matcher: LinearMatcher): number => {
+    const meter = { work: 0, building: 0 }
+    assert.equal(matcher.search(text, unlimited, Number.POSITIVE_INFINITY), -1)
+    assert.equal(matcher.search(text, meter, Number.POSITIVE_INFINITY), -1)
+    return meter.building
+  }
+  const tree = parsePattern('[ab]*a[ab]{12}c')
+  assert.ok(again(linearMatcher(tree, 32_768)!) > 0)
+  const grown = linearMatcher(tree)!
+  assert.equal(again(grown), 0)
+  assert.equal(grown.renewals, 0)
+  const many = Array.from({ length: 40 }, () => linearMatcher(tree)!)
+  const built = many.map(again)
+  assert.ok(built.some((work) => work > 0))
+  assert.ok(built.filter((work) => work === 0).length <= 32)
 })
 
 test('what nobody built before is spared while there is an allowance, and counts beyond it', () => {

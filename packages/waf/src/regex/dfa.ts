@@ -7,7 +7,7 @@
  * Look-around and back-references are not regular. They are read as if they always held, so for a pattern with one of them "no"
  * is certain and "yes" is not; `exact` tells which kind a pattern is.
  */
-import { DFA_TABLE_CELLS_MAX, DFA_THREADS_MAX } from '../limits.ts'
+import { DFA_GROWN_THREADS_MAX, DFA_SPARE_THREADS, DFA_TABLE_CELLS_MAX, DFA_THREADS_MAX } from '../limits.ts'
 import { LONG_TEXT_CHARS_MIN, LongText } from '../long-text.ts'
 import type { WorkMeter } from '../subject.ts'
 import { beginningsOf } from './beginnings.ts'
@@ -84,6 +84,12 @@ function partition(
 const isWord = (code: number): boolean =>
   (code >= 48 && code <= 57) || (code >= 65 && code <= 90) || code === 95 || (code >= 97 && code <= 122)
 
+/** What all automata of a thread may grow by together; what one has taken is back when it is gone. */
+let spareThreads = DFA_SPARE_THREADS
+const gone = new FinalizationRegistry<{ readonly taken: number }>(({ taken }) => {
+  spareThreads += taken
+})
+
 interface State {
   /** Instructions that threads wait at: sets, and assertions about the next character. */
   readonly threads: Int32Array
@@ -119,12 +125,15 @@ class LazyAutomaton {
   #restGeneration = 0
   /** How often the table was thrown away: numbers of states mean nothing beyond it. */
   #generation = 0
-  readonly #threadsMax: number
+  #threadsMax: number
+  readonly #grownMax: number
+  #growth: { taken: number } | undefined
 
-  constructor(program: Program, restarts = true, threadsMax = DFA_THREADS_MAX) {
+  constructor(program: Program, restarts = true, threadsMax = DFA_THREADS_MAX, grownMax = DFA_GROWN_THREADS_MAX) {
     this.#program = program
     this.#restarts = restarts
     this.#threadsMax = threadsMax
+    this.#grownMax = grownMax
     const { sets, words } = program
     const { classes, samples } = partition(sets, words)
     this.#classes = classes
@@ -382,7 +391,9 @@ class LazyAutomaton {
     const classCount = this.#classCount
     let row = (this.#states.length + EMPTY_ROWS) * classCount
     this.#threads += threads.length
-    if (row + classCount > Math.max(DFA_TABLE_CELLS_MAX, this.#threadsMax) || this.#threads > this.#threadsMax) {
+    let isFull = this.#isFull(row + classCount)
+    while (isFull && this.#grow()) isFull = this.#isFull(row + classCount)
+    if (isFull) {
       this.#threads = threads.length
       this.#states = []
       this.#rows = new Map()
@@ -402,16 +413,34 @@ class LazyAutomaton {
     this.#rows.set(key, row)
     return row
   }
+
+  #isFull(cells: number): boolean {
+    return cells > Math.max(DFA_TABLE_CELLS_MAX, this.#threadsMax) || this.#threads > this.#threadsMax
+  }
+
+  /** Few patterns need so many states, and those need the same ones again: there is room for these few. */
+  #grow(): boolean {
+    const more = this.#threadsMax
+    if (more * 2 > this.#grownMax || more > spareThreads) return false
+    if (this.#growth === undefined) {
+      this.#growth = { taken: 0 }
+      gone.register(this, this.#growth)
+    }
+    this.#growth.taken += more
+    spareThreads -= more
+    this.#threadsMax += more
+    return true
+  }
 }
 
 /**
- * @param threadsMax In all states together, before they are thrown away.
+ * @param threadsMax In all states together, before they are thrown away; it does not grow then.
  * @returns undefined when repeat counts make the pattern's program too large.
  */
-export function linearMatcher(pattern: Pattern, threadsMax = DFA_THREADS_MAX): LinearMatcher | undefined {
+export function linearMatcher(pattern: Pattern, threadsMax?: number): LinearMatcher | undefined {
   try {
     const program = assemble(pattern)
-    const automaton = new LazyAutomaton(program, true, threadsMax)
+    const automaton = new LazyAutomaton(program, true, threadsMax, threadsMax)
     // Asked for where something captures: most patterns never need it.
     let rest: LazyAutomaton | undefined
     return {
