@@ -11,7 +11,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { Agent, request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after, before, test } from 'node:test'
+import { afterEach, beforeEach, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { freePort } from '../tools/free-ports.ts'
 import { type Program, startProtect } from './program.ts'
@@ -45,7 +45,8 @@ const server = require('node:http').createServer((asked, response) => {
 server.listen(0, '127.0.0.1', () => console.log(server.address().port))
 `
 
-before(async () => {
+// A node for each attack: whom one has denied would spare the next.
+beforeEach(async () => {
   if (!installed) return
   data = mkdtempSync(join(tmpdir(), 'ringwall-slow-'))
   upstream = spawn(process.execPath, ['-e', UPSTREAM], { stdio: ['ignore', 'pipe', 'inherit'] })
@@ -56,9 +57,12 @@ before(async () => {
   // Two sources share loopback's address space: bounds by source are what keeps the attacker from taking all connections.
   writeFileSync(policy, JSON.stringify({ version: 1, services: { app: { upstreams: [{ url }], waf: { rules: ['base'] } } } }))
   node = await startProtect(url, port, join(data, 'ring'), '--config', policy)
+  // What is compiled in the first second is no part of what an idle node takes.
+  const warm = performance.now() + 1_500
+  await normalClient(() => performance.now() > warm)
 })
 
-after(async () => {
+afterEach(async () => {
   if (!installed) return
   await node.end()
   upstream.kill('SIGKILL')
@@ -166,5 +170,6 @@ test('a flood of requests from one source: others are served', {
   t.diagnostic(
     `after 2 s: ${good} of ${asked} answered, p99 ${p99Ms.toFixed(1)} ms; ${refused} of the flood's ${all} requests were refused`,
   )
+  assert.ok(Number(all) > 0, 'the flood asked nothing')
   assert.ok(good >= asked * 0.99, `${good} of ${asked} were answered`)
 })
