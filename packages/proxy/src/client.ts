@@ -1,9 +1,9 @@
 /** The client's side of one exchange, which HTTP/1.1 and HTTP/2 each have in their own way. */
 import type { Peer } from '@ringwall/guard'
-import type { Standing } from './context.ts'
 import type { Listener } from './listener.ts'
 import type { RequestHead } from './request-head.ts'
 import type { ResponseHead } from './response-parser.ts'
+import type { Standing } from './standing.ts'
 import type { Wire } from './wire.ts'
 
 /** How long before its certificate ends a client has to come with another connection. */

@@ -1,24 +1,17 @@
 /** What all exchanges of one proxy share. */
-import type { Decision, Judgement } from '@ringwall/guard'
 import type { Policy } from '@ringwall/ring'
 import type { AcmeAnswers } from './acme-answers.ts'
 import type { Compressor } from './compression.ts'
 import type { HeadBounds } from './head-scanner.ts'
 import type { ResponseCache } from './response-cache.ts'
 import type { SourceShedding } from './shedding.ts'
+import type { StandingRequests } from './standing.ts'
 import type { ProxyLimits, ProxyOptions, ProxyStats } from './types.ts'
 import type { UpstreamPools } from './upstream-pools.ts'
 
 /** Something a denied source has open. */
 export interface Cuttable {
   cut(): void
-}
-
-/** Something under way that was allowed, and that is judged again when what it rests on has changed. */
-export interface Standing {
-  readonly judgement: Judgement
-  /** It is allowed no more. */
-  end(decision: Decision): void
 }
 
 /** Something that a client has open, whatever it speaks. */
@@ -89,7 +82,7 @@ export interface Context {
   readonly sources: Sources
   readonly shedding: SourceShedding
   /** What a token or a policy of access allowed. Bounded by the connections and the streams on each, which are. */
-  readonly standing: Set<Standing>
+  readonly standing: StandingRequests
   readonly isTrustedProxy: (policy: Policy, address: string) => boolean
   /** Set once the proxy stops, and while it drains: connections end with the response under way. */
   stopping: boolean

@@ -8,7 +8,7 @@
 import type { Decision, GuardEnvironment, Judgement } from '@ringwall/guard'
 import { challengeAnswer, passAnswer } from './challenge-page.ts'
 import type { Client } from './client.ts'
-import type { Context, Cuttable, Standing } from './context.ts'
+import type { Context, Cuttable } from './context.ts'
 import { detached } from './header-names.ts'
 import { ownDecision, ownJudgement } from './own-decision.ts'
 import { loginLocation } from './people.ts'
@@ -18,6 +18,7 @@ import { type ReportedRequest, reportApi, reportEnded, reportLogin, withoutQuery
 import type { RequestHead } from './request-head.ts'
 import type { RawRequest } from './request-parser.ts'
 import type { ResponseHead } from './response-parser.ts'
+import type { KeptStanding, Standing } from './standing.ts'
 import type { TraceContext } from './types.ts'
 import type { UpstreamRequest } from './upstream-request.ts'
 
@@ -28,7 +29,8 @@ export function isReviewed({ route }: Judgement): boolean {
   return route !== undefined
 }
 
-export abstract class ExchangeEnd implements Cuttable, Standing {
+export abstract class ExchangeEnd implements Cuttable, KeptStanding {
+  standingAt = -1
   protected readonly context: Context
   protected readonly client: Client
   protected readonly request: RawRequest

@@ -18,13 +18,14 @@ import { type AcmeAnswer, AcmeAnswers } from './acme-answers.ts'
 import { Arrival, type Arrivals } from './arrival.ts'
 import { ClientConnection } from './client-connection.ts'
 import { Compressor } from './compression.ts'
-import { type Connection, type Context, type Counters, NO_STATS, Sources, type Standing } from './context.ts'
+import { type Connection, type Context, type Counters, NO_STATS, Sources } from './context.ts'
 import { ListenFailed } from './errors.ts'
 import { H2Connection } from './h2-connection.ts'
 import { Listener } from './listener.ts'
 import { type CacheStatus, ResponseCache } from './response-cache.ts'
 import { LATE_MS_MAX, SourceShedding } from './shedding.ts'
 import { socketAddress } from './source-address.ts'
+import { type Standing, StandingRequests } from './standing.ts'
 import {
   type CertificateStatus,
   DEFAULT_LIMITS,
@@ -116,7 +117,7 @@ class HttpProxy implements ProxyContract, Arrivals {
       compressor: new Compressor(this.#counters),
       acme: new AcmeAnswers(),
       shedding: new SourceShedding(randomInt(2 ** 32)),
-      standing: new Set(),
+      standing: new StandingRequests(),
       isTrustedProxy: options.isTrustedProxy ?? isTrustedProxy,
       log,
     }
@@ -267,13 +268,13 @@ class HttpProxy implements ProxyContract, Arrivals {
       subjects.length > COMPARED_MAX
         ? () => true
         : (credential: Credential) => subjects.some((subject) => coversCredential(subject, credential))
-    return this.#review([...this.#context.standing], ({ credential, peer }) => {
+    return this.#review(this.#context.standing.all(), ({ credential, peer }) => {
       return (credential !== undefined && isCovered(credential)) || (peer !== undefined && isCovered(peer))
     })
   }
 
   async reviewAll(): Promise<number> {
-    const all = [...this.#context.standing]
+    const all = this.#context.standing.all()
     let count = 0
     for (let at = 0; at < all.length; at += REVIEW_SLICE) {
       count += this.#review(all.slice(at, at + REVIEW_SLICE), () => true)

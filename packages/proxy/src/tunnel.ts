@@ -1,6 +1,7 @@
 /** A WebSocket after its upgrade: two sockets, each copied to the other, with one idle limit. */
 import type { Decision, Judgement } from '@ringwall/guard'
-import type { Context, Cuttable, Standing } from './context.ts'
+import type { Context, Cuttable } from './context.ts'
+import type { KeptStanding, Standing } from './standing.ts'
 import type { Wire, WireHandler } from './wire.ts'
 
 const HALF_OPEN_MS_MAX = 2_000
@@ -21,7 +22,8 @@ export function openTunnel(context: Context, ends: TunnelEnds): Tunnel {
   return new Tunnel(context, ends)
 }
 
-export class Tunnel implements Cuttable, Standing {
+export class Tunnel implements Cuttable, KeptStanding {
+  standingAt = -1
   readonly #context: Context
   readonly #ends: TunnelEnds
   #activeAtMs = performance.now()
