@@ -62,8 +62,19 @@ function table(title: string, kind: 'attacks' | 'benign', word: string, digits: 
   if (showWrong) for (const counts of [tuned, heldOut]) printWrong(counts)
 }
 
+function linesOf(file: string): readonly string[] {
+  try {
+    return readFileSync(file, 'utf8').split(/\r?\n/)
+  } catch (error) {
+    process.stderr.write(
+      `${file}: cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown'}); it takes a file of texts, one a line\n`,
+    )
+    process.exit(2)
+  }
+}
+
 function measure(file: string, hostile: boolean): void {
-  const lines = readFileSync(file, 'utf8').split(/\r?\n/)
+  const lines = linesOf(file)
   const cases = lines.filter((line) => line.trim() !== '').flatMap((line) => placed('text.txt', line))
   const wrong = cases.filter(({ sent }) => send(rules, sent).blocked !== hostile)
   process.stdout.write(

@@ -58,9 +58,10 @@ export function shellCommand(value: string): string | undefined {
   let read = 0
   let certain: boolean | undefined
   const context = new Context(text)
+  const named = DATA_ADDRESS.exec(text)?.[0].length ?? 0
   for (let at = 0; at < text.length; at += 1) {
     const code = text.charCodeAt(at)
-    const length = separatorLength(text, at, code)
+    const length = at < named ? 0 : separatorLength(text, at, code)
     const next = text.charCodeAt(at + 1)
     // Of a run of separators the last one is in front of the command.
     if (length === 0 || (length === 1 && (next === code || (isNewline(code) && isNewline(next))))) {
@@ -81,6 +82,9 @@ export function shellCommand(value: string): string | undefined {
   }
   return undefined
 }
+
+/** What `;base64` says at the beginning of an address that is its own data. */
+const DATA_ADDRESS = /^\s{0,8}data:[\w.+-]{1,40}\/[\w.+-]{1,60};base64(?=[\s,])/i
 
 function separatorLength(text: string, at: number, code: number): number {
   switch (code) {
@@ -463,8 +467,10 @@ function wholeCommand(text: string): string | undefined {
   if (/^\s{0,16}\S{0,400}\s{0,16}\n\s{0,16}\S/.test(text)) return undefined
   const command = readCommand(text, start)
   if (command.strength >= CERTAIN) return command.name
+  const path = /^\/(?:usr\/)?(?:local\/)?s?bin\/(\w{1,20})(?:(\s{1,8})(?:[-/]|https?:|\w{1,40}\.)|\s{0,8}$)/.exec(line)
   if (
-    /^\/(?:usr\/)?(?:local\/)?s?bin\/\w{1,20}(?:\s{1,8}(?:[-/]|https?:|\w{1,40}\.)|\s{0,8}$)/.test(line) &&
+    path !== null &&
+    (path[2] !== undefined || showsSomething(path[1]!.toLowerCase())) &&
     !/^\/usr\/bin\/env \w+$/.test(line.trimEnd())
   )
     return command.name === '' ? 'path of a command' : command.name
@@ -473,4 +479,10 @@ function wholeCommand(text: string): string | undefined {
   )
     ? 'command line'
     : undefined
+}
+
+/** A program's path alone is a setting (`/usr/local/bin/python3`), unless it is one that shows by itself where it runs. */
+function showsSomething(program: string): boolean {
+  const kind = COMMANDS.get(program)
+  return kind === 'plain' || kind === 'weak'
 }

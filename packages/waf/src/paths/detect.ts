@@ -144,10 +144,10 @@ function climbs(path: string): string | undefined {
 }
 
 const SYSTEM =
-  /^(?:file:\/{0,3}(?:localhost)?)?~?\/*(?:\/{1,4}|^)(?:etc\/[\w.*?-]|e\?c\/|proc\/(?:self|\d{1,7}|version|cmdline|mounts|net|cpuinfo|meminfo|sched_debug|partitions|stat|uptime|filesystems|modules|devices|config|sys)\b|sys\/class|dev\/(?:u?random|zero|null|mem|sd[a-z]|tcp)|var\/(?:log|mail|spool|run|lib|backups|cache|adm|db|apache2?|www\/[\w./-]{0,60}\.(?:php|conf|ini|inc|py|rb|env|htpasswd))|root\/|home\/[\w.-]{1,32}\/\.|boot\/|run\/secrets|usr\/(?:local\/)?(?:etc|apache2?|nginx|tomcat\d?|php\d?|lib\/(?:php|cgi)|share\/(?:tomcat|doc)|pkg|home|lib\/(?:security|cron))\/|opt\/[\w.-]{1,32}\/[\w./-]{0,60}(?:conf|xml|ini|env|log|cfg|properties|passwd)|srv\/[\w./-]{0,60}\.(?:ht|env|conf)|tmp\/(?:sess_|phpinfo)|private\/(?:etc|var)|users\/[\w.-]{1,32}\/\.|apache2?\/|logs?\/(?:access|error)|usr\/local\/[\w.-]{1,32}\/(?:conf|logs?)|library\/webserver|system\/library|data\/data\/)/i
+  /^(?:file:\/{0,3}(?:localhost)?)?~?\/*(?:\/{1,4}|^)(?:etc\/[\w.*?-]|e\?c\/|proc\/(?:self|\d{1,7}|version|cmdline|mounts|net|cpuinfo|meminfo|sched_debug|partitions|stat|uptime|filesystems|modules|devices|config|sys)\b|sys\/class|dev\/(?:u?random|zero|mem|sd[a-z]|tcp)|var\/(?:log|mail|spool|run|lib|backups|cache|adm|db|apache2?|www\/[\w./-]{0,60}\.(?:php|conf|ini|inc|py|rb|env|htpasswd))|root\/|home\/[\w.-]{1,32}\/\.|boot\/|run\/secrets|usr\/(?:local\/)?(?:etc|apache2?|nginx|tomcat\d?|php\d?|lib\/(?:php|cgi)|share\/(?:tomcat|doc)|pkg|home|lib\/(?:security|cron))\/|opt\/[\w.-]{1,32}\/[\w./-]{0,60}(?:conf|xml|ini|env|log|cfg|properties|passwd)|srv\/[\w./-]{0,60}\.(?:ht|env|conf)|tmp\/(?:sess_|phpinfo)|private\/(?:etc|var)|users\/[\w.-]{1,32}\/\.|apache2?\/|logs?\/(?:access|error)|usr\/local\/[\w.-]{1,32}\/(?:conf|logs?)|library\/webserver|system\/library|data\/data\/)/i
 
 const WINDOWS =
-  /^(?:file:\/{0,3}|\\\\[?.]\\|\\\\[\w.:-]{1,60}\\[a-z]\$)?\/*(?:[a-z]:[/\\]{0,4}(?:windows|winnt|boot\.ini|inetpub|logs?[/\\]|appserv|opt[/\\]|home\d?[/\\]|\$recycle|nginx|program ?files|programdata|xampp|wamp|users[/\\](?:administrator|public|default|all users)|documents and settings|sysprep|autoexec|pagefile|mysql|php\d?[/\\]|apache|tomcat|nginx|system volume|unattend)|%(?:systemroot|windir|systemdrive|programfiles|comspec|userprofile|appdata)%[/\\]|[/\\]{0,2}(?:windows|winnt)[/\\]+(?:system|win\.ini|repair|debug|panther|iis)|[/\\]{1,2}(?:boot|win)\.ini$)/i
+  /^(?:file:\/{0,3}|\\\\[?.]\\|\\\\[\w.:-]{1,60}\\[a-z]\$)?\/*(?:[a-z]:[/\\]{0,4}(?:windows|winnt|boot\.ini|inetpub|logs?[/\\]|appserv|opt[/\\]|home\d?[/\\]|\$recycle|nginx|program ?files|programdata|xampp|wamp|users[/\\](?:administrator|public|default|all users)|documents and settings|sysprep|autoexec|pagefile|mysql|php\d?[/\\]|apache|tomcat|nginx|system volume|unattend)|%(?:systemroot|windir|systemdrive|programfiles|comspec|userprofile|appdata)%[/\\](?!(?:desktop|documents|downloads|music|pictures|videos)[/\\])|[/\\]{0,2}(?:windows|winnt)[/\\]+(?:system|win\.ini|repair|debug|panther|iis)|[/\\]{1,2}(?:boot|win)\.ini$)/i
 
 const OFFERED_NEVER =
   /^(?:[/\\]{0,2}[\w./\\-]{0,60})?(?:(?:^|[/\\])(?:web-inf|meta-inf)[/\\]|(?:^|[/\\])(?:web\.config|win\.ini|boot\.ini|\.htpasswd|\.bash_history|\.git[/\\]config|wp-config\.php|id_rsa|authorized_keys)[\0%.#?]{0,40}$)/i
@@ -163,7 +163,12 @@ function systemFile(path: string): string | undefined {
     if (WINDOWS.test(form)) return 'file of Windows'
     if (OFFERED_NEVER.test(form)) return 'file that is never offered'
   }
-  if (/^~[\w-]{0,32}\/\.(?:ssh|aws|bash|git|env|my\.cnf|netrc|kube|docker|gnupg|config)/.test(local)) return 'file of a user'
+  if (
+    /^~[\w-]{0,32}\/\.(?:ssh|aws|bash|git|env|my\.cnf|netrc|kube|docker|gnupg|config\/(?:gcloud|gh|git|hub|rclone|filezilla|google-chrome|chromium|sops|op)\b)/.test(
+      local,
+    )
+  )
+    return 'file of a user'
   if (/^\\\\[\w.:-]{1,60}\\[\w$.-]{1,40}(?:\\|$)/.test(local) && /[a-z]\$|\.(?:php\d?|dll|exe|dtd|txt|aspx?)$/i.test(local))
     return 'share of another host'
   return undefined

@@ -69,6 +69,10 @@ const STYLE_THAT_RUNS =
 const LINK_THAT_LOADS =
   /href\s{0,4}=\s{0,4}['"]?\s{0,4}(?:javascript:|data:|(?:https?:)?\/\/)|[\s/]on\w{2,}\s{0,4}=|rel\s{0,4}=\s{0,4}['"]?import/gi
 const REFRESH = /http-equiv/gi
+/** Players and maps that editors embed, of services that are there to be embedded. */
+const EMBEDDED =
+  /\ssrc=["'](?:https:)?\/\/(?:(?:www\.)?(?:youtube(?:-nocookie)?\.com\/embed|google\.com\/maps\/(?:d\/)?embed|openstreetmap\.org\/export\/embed\.html|dailymotion\.com\/embed|facebook\.com\/plugins|instagram\.com\/(?:p|reel)\/[\w-]{1,40}\/embed|tiktok\.com\/embed|slideshare\.net\/slideshow\/embed_code|figma\.com\/embed|loom\.com\/embed|canva\.com\/design)|player\.(?:vimeo\.com\/video|twitch\.tv)|maps\.google\.com\/maps|calendar\.google\.com\/calendar\/embed|docs\.google\.com\/(?:document|forms|presentation|spreadsheets)|open\.spotify\.com\/embed|w\.soundcloud\.com\/player|embed\.(?:music\.apple|podcasts\.apple|ted)\.com|codepen\.io\/[\w-]{1,40}\/embed|codesandbox\.io\/embed|geo\.dailymotion\.com\/player|platform\.twitter\.com\/embed)[/?.&\w=#:;!%,+-]{0,500}["']/i
+const SOURCE = /\bsrc\b/gi
 const END_OF_SCRIPT = /<\/script/gi
 
 /**
@@ -111,12 +115,21 @@ class ActiveElements {
         )
       case 'meta':
         return (this.#refresh ??= new NextMatch(REFRESH, text)).isWithin(from, tagEnd)
+      case 'iframe':
+        return (
+          (this.#assignment ??= new NextMatch(ASSIGNMENT, text)).isWithin(from, tagEnd) && !isEmbedded(text.slice(from, tagEnd))
+        )
       case 'link':
         return (this.#link ??= new NextMatch(LINK_THAT_LOADS, text)).isWithin(from, tagEnd)
       default:
         return (this.#assignment ??= new NextMatch(ASSIGNMENT, text)).isWithin(from, tagEnd)
     }
   }
+}
+
+/** One source, of such a service; what else the tag has is judged by itself. */
+function isEmbedded(tag: string): boolean {
+  return EMBEDDED.test(tag) && tag.match(SOURCE)?.length === 1
 }
 
 /** Where a pattern, none of whose matches lies within another, matches next: asked from rising positions, it passes over the text once. */
@@ -222,7 +235,8 @@ function dangerous(name: string, text: string, valueStart: number): string | und
     /^on[a-z]{3,25}$/.test(name) &&
     !/^\s{0,4}\{\s{0,4}(?:async\b|\([\w\s,:{}]{0,60}\)\s{0,4}=>|\w{1,40}\s{0,4}=>|[\w.]{1,60}\s{0,4}\})/.test(
       text.slice(valueStart, valueStart + 200),
-    )
+    ) &&
+    !HARMLESS_HANDLER.test(attributeValue(text, valueStart))
   )
     return `${name}=`
   if (name === 'srcdoc') return 'srcdoc='
@@ -234,6 +248,10 @@ function dangerous(name: string, text: string, valueStart: number): string | und
     return 'style that runs'
   return undefined
 }
+
+/** What pages do about a picture that is missing, a link that goes nowhere, a button that prints: nothing that a value brought along. */
+const HARMLESS_HANDLER =
+  /^\s{0,4}(?:this\.onerror\s{0,2}=\s{0,2}null\s{0,2};\s{0,2})?(?:this\.src\s{0,2}=\s{0,2}(?:'(?:https?:\/\/)?[\w./-]{1,200}'|"(?:https?:\/\/)?[\w./-]{1,200}")|this\.style\.(?:display|visibility)\s{0,2}=\s{0,2}['"]\w{1,12}['"]|return\s{1,2}(?:true|false)|this\.(?:select|blur|focus|remove)\(\)|window\.print\(\)|(?:window\.)?history\.(?:back\(\)|go\(-?\d\))|event\.(?:stopPropagation|preventDefault)\(\))\s{0,2};?\s{0,4}$/
 
 /** Without escapes and comments (CSS Syntax section 4.3.7). */
 function cssText(style: string): string {
@@ -319,11 +337,15 @@ function fromAttribute(text: string, quote: string): string | undefined {
 
 /** The value stands unquoted in a tag: a handler with something that is code. */
 function fromUnquoted(text: string): string | undefined {
-  const found = /(?:^|[\s/"'`])(on[a-z]{3,25})[\s]{0,8}=[\s]{0,8}["'`]?[\s]{0,8}[\w$.[\]]{1,40}[\s]{0,4}[(`=[]/i.exec(
-    text.slice(0, 2_000),
-  )
-  return found !== null && isHandler(found[1]!.toLowerCase()) ? `${found[1]!.toLowerCase()}=` : undefined
+  const head = text.slice(0, 2_000)
+  for (const found of head.matchAll(HANDLER_WITH_CODE)) {
+    const name = found[1]!.toLowerCase()
+    if (isHandler(name) && !HARMLESS_HANDLER.test(attributeValue(head, head.indexOf('=', found.index) + 1))) return `${name}=`
+  }
+  return undefined
 }
+
+const HANDLER_WITH_CODE = /(?:^|[\s/"'`])(on[a-z]{3,25})[\s]{0,8}=[\s]{0,8}["'`]?[\s]{0,8}[\w$.[\]]{1,40}[\s]{0,4}[(`=[]/gi
 
 /** The whole value is used as a link. */
 function fromUrl(text: string): string | undefined {
@@ -354,6 +376,8 @@ function runsAsUrl(value: string): boolean {
       )
     )
       return false
+    // A link that goes nowhere, and words behind it: they call nothing.
+    if (/^void(?:\(0\)|0);?[a-z.,!?'"-]*$/i.test(code)) return false
     return /[(`=[\\]|%[0-9a-f]{2}|&#|^\/\/|\/\*/i.test(code)
   }
   return /^data:(?:text\/html|text\/xml|application\/xhtml\+?xml|application\/javascript|text\/javascript|application\/x-javascript)[;,]/i.test(
