@@ -1,7 +1,7 @@
 /**
  * Slow clients, as many as this machine lets one program open, by slowhttptest in all its modes: slow heads, slow bodies, slow readers,
  * ranges. A normal client from another address asks all the while; what it sees is printed beside what it saw before. SECONDS in the
- * environment says how long each attack lasts.
+ * environment says how long each attack lasts, RATE how many connections it opens a second.
  */
 
 import assert from 'node:assert/strict'
@@ -19,6 +19,7 @@ import { type Program, startProtect } from './program.ts'
 const CONNECTIONS_WANTED = 5_000
 /** Of one attack. */
 const SECONDS = Number(process.env.SECONDS ?? 4)
+const RATE = Number(process.env.RATE ?? 2_500)
 const PAUSE_MS = 20
 
 const installed = spawnSync('sh', ['-c', 'command -v slowhttptest'], { encoding: 'utf8' }).stdout.trim() !== ''
@@ -123,7 +124,7 @@ for (const [name, args] of MODES) {
     const idle = await normalClient(() => performance.now() > idleOver)
     assert.equal(idle.good, idle.asked)
     const url = `http://127.0.0.1:${port}/${name === 'slow readers' ? 'long' : ''}`
-    const common = ['-c', String(connections), '-r', '2500', '-l', String(SECONDS), '-v', '0', '-u', url]
+    const common = ['-c', String(connections), '-r', String(RATE), '-l', String(SECONDS), '-v', '0', '-u', url]
     const attack = spawn('slowhttptest', [...args, ...common], { stdio: 'ignore' })
     const ended = once(attack, 'exit')
     let highestMb = 0

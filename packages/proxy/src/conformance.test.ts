@@ -29,6 +29,7 @@ const POST = 'POST / HTTP/1.1\r\nHost: echo\r\n'
 const CHUNKED = `${POST}Transfer-Encoding: chunked\r\n\r\n`
 const RAW = 'GET / HTTP/1.1\r\nHost: raw\r\n'
 const OK = 'HTTP/1.1 200 OK\r\n'
+const ranges = (count: number): string => Array.from({ length: count }, (_, i) => `${2 * i}-${2 * i}`).join()
 const refused = (status: number) => ({ status, closed: true, reached: 0 }) as const
 const long = (count: number): string => 'x'.repeat(count)
 
@@ -292,6 +293,8 @@ const CASES: readonly Case[] = [
     status: 200,
   },
   { section: '9110 10.1.1', name: 'nor without a body', send: `${GET}Expect: 100-continue\r\n\r\n`, status: 200 },
+  { section: '9110 17.15', name: '64 ranges', send: `${GET}Range: bytes=${ranges(64)}\r\n\r\n`, status: 200 },
+  { section: '9110 17.15', name: 'more ranges than that', send: `${GET}Range: bytes=${ranges(65)}\r\n\r\n`, ...refused(416) },
   { section: '9110 10.1.1', name: 'another expectation', send: `${GET}Expect: x\r\n\r\n`, ...refused(417) },
   {
     section: '9110 15.2',

@@ -62,6 +62,9 @@ const REVIEW_SLICE = 200
 /** Denials that each open token is compared with. */
 const COMPARED_MAX = 16
 const SWEEP_MS_MAX = 1_000
+/** How long times are looked at, at once, and after how many connections the clock is asked. */
+const SWEEP_SLICE_MS = 2
+const SWEPT_PER_LOOK = 16
 const CACHE_BYTES = 67_108_864
 
 export function createProxy(options: ProxyOptions): ProxyContract {
@@ -84,6 +87,8 @@ class HttpProxy implements ProxyContract, Arrivals {
   /** Goes round all connections, oldest first, as room is needed. */
   #room: Iterator<Connection> | undefined
   #sweeper: NodeJS.Timeout | undefined
+  /** Goes round them once, as their times are looked at. */
+  #sweeping: Iterable<Connection> | undefined
   #lateness: NodeJS.Timeout | undefined
   #dueMs = 0
   #rests = false
@@ -447,9 +452,25 @@ class HttpProxy implements ProxyContract, Arrivals {
   readonly #connectionsOf = (source: string): number | undefined => this.#bySource.get(source)
 
   #sweep(): void {
-    const nowMs = performance.now()
-    for (const connection of this.#connections) connection.sweep(nowMs)
     for (const { certificates } of this.#listeners) certificates?.sweep()
+    if (this.#sweeping !== undefined) return
+    this.#sweeping = this.#connections.values()
+    this.#sweepOn()
+  }
+
+  /** Thousands whose time is over at once are answered a few at a time: others have their turns in between. */
+  #sweepOn(): void {
+    const nowMs = performance.now()
+    let swept = 0
+    for (const connection of this.#sweeping ?? []) {
+      connection.sweep(nowMs)
+      swept += 1
+      if (swept % SWEPT_PER_LOOK === 0 && performance.now() > nowMs + SWEEP_SLICE_MS) {
+        setImmediate(() => this.#sweepOn())
+        return
+      }
+    }
+    this.#sweeping = undefined
   }
 
   #wake(): void {

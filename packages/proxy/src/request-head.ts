@@ -40,7 +40,7 @@ export interface RequestHead extends HeaderMeaning {
 /** Why a head is refused: for the operator. */
 export interface HeadRefused {
   readonly refused: string
-  readonly status: 400 | 405 | 414 | 417 | 431 | 501
+  readonly status: 400 | 405 | 414 | 416 | 417 | 431 | 501
 }
 
 const HOST = /^(?:\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::([0-9]{1,5}))?$/
@@ -48,6 +48,18 @@ const ABSOLUTE = /^https?:\/\/([^/?#@\s\\]*)([/?].*)?$/i
 const DIGITS = /^[0-9]{1,15}$/
 /** Both carry no request body to an origin, and neither is for an origin: CONNECT tunnels, TRACE reflects credentials. */
 const METHODS_REFUSED: ReadonlySet<string> = new Set(['CONNECT', 'TRACE', 'TRACK'])
+
+/** A server should refuse many small ranges (RFC 9110 section 17.15); who resumes or reads ahead asks for a few. */
+const RANGES_MAX = 64
+
+function hasMore(text: string, character: string, most: number): boolean {
+  let found = 0
+  for (let at = text.indexOf(character); at >= 0; at = text.indexOf(character, at + 1)) {
+    found += 1
+    if (found > most) return true
+  }
+  return false
+}
 
 /**
  * @param rawHeaders Names and values in turn, without control characters: `scanHead` has seen to that.
@@ -165,6 +177,9 @@ export function meaningOf(rawHeaders: readonly string[], httpVersion: string): H
         if (value.toLowerCase() !== '100-continue') return refuse('Expect', 417)
         // RFC 9110 section 10.1.1: not for HTTP/1.0.
         continueWanted = httpVersion === '1.1'
+        break
+      case 'range':
+        if (hasMore(value, ',', RANGES_MAX - 1)) return refuse(`Range with more than ${RANGES_MAX} ranges`, 416)
         break
     }
   }
