@@ -366,7 +366,7 @@ function readCommand(text: string, from: number): Command {
         continue
       }
       const empty =
-        /^\$(?:[@*!0-9](?=[A-Za-z])|\(\)|\{[A-Za-z0-9_@]{1,12}\}(?=[A-Za-z])|[{%][A-Z]{2,12}:~?\d{1,2}[:,]-?\d{1,2}[}%])/.exec(
+        /^\$(?:[@*!0-9](?=[A-Za-z])|\(\)|\{[A-Za-z0-9_@]{1,12}\}(?=[A-Za-z])|[{%][A-Z]{2,12}:~?-?\d{1,2}[:,]-?\d{1,2}[}%])/.exec(
           text.slice(at, at + 24),
         )
       if (empty !== null && words.length === 0) {

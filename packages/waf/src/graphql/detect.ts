@@ -1,6 +1,7 @@
 /**
  * Tells GraphQL documents that make a server work far more than their length says (GraphQL specification, October 2021, sections
- * 2.2 to 2.12): depth, one field under many aliases, one field many times, many directives, fragments that use each other.
+ * 2.2 to 2.12): depth, one field under many aliases, one field many times, many directives, fragments that use each other; and guesses: a login
+ * under a few aliases is a few logins, which a limit of requests counts as one.
  * One pass over the tokens; nothing is built but counts.
  */
 
@@ -11,6 +12,10 @@ export const GRAPHQL_LITERALS: readonly string[] = ['{', '@']
 const DEPTH_MAX = 12
 /** The same field by the same or another name. */
 const REPEATS_MAX = 20
+/** A field that says whether a guess was right: a document that asks it so often guesses. */
+const GUESSED =
+  /^(?:log_?in|sign_?in|auth(?:enticate|orize)?|(?:verify|validate|check|confirm|redeem|apply)_?\w{0,24}(?:otp|pin|code|token|coupon|voucher|password|card)\w{0,8}|\w{0,24}(?:login|signin|password|otp|two_?factor|mfa)\w{0,8})$/i
+const GUESSES_MAX = 3
 const DIRECTIVES_MAX = 16
 const FRAGMENTS_MAX = 64
 const NAMES_MAX = 2_000
@@ -56,6 +61,7 @@ export function costlyQuery(text: string): string | undefined {
       const count = (counts.get(it) ?? 0) + 1
       counts.set(it, count)
       if (count > REPEATS_MAX) return 'one field many times'
+      if (count > GUESSES_MAX && GUESSED.test(it)) return 'guesses'
     }
     before = it
   }
