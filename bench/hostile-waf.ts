@@ -19,10 +19,10 @@ import { join, resolve } from 'node:path'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setImmediate as turn } from 'node:timers/promises'
 import { compileRules, type HeaderField, type RuleSet, type RuleSource } from '@ringwall/waf'
-import { loadRuleLibrary } from '../packages/node/src/rules.ts'
 import { flag, readArguments, whole } from '../tools/options.ts'
 import { filled, nearMisses, patternsOf, seededRandom } from './hostile-texts.ts'
 import { BENCH_REQUESTS } from './requests.ts'
+import { ruleSetNamed, USUAL_RULE_SETS } from './rule-sets.ts'
 
 const BODY_BYTES_MAX = 131_072
 const CPU_MS_MAX = 50
@@ -426,9 +426,5 @@ async function measure(name: string, sources: readonly RuleSource[]): Promise<bo
   return worst <= CPU_MS_MAX && p99 < DELAY_MS_MAX && peak - before <= GROWTH_BYTES_MAX
 }
 
-const library = loadRuleLibrary({})
-const wanted = words.length > 0 ? words : ['base', ...(library.has('crs') ? ['crs'] : [])]
-for (const name of wanted) {
-  const sources = library.get(name) ?? loadRuleLibrary({ named: resolve(name) }).get('named')!
-  if (!(await measure(name, sources))) process.exitCode = 1
-}
+const sets = (words.length > 0 ? words : USUAL_RULE_SETS).map((name) => ({ name, sources: ruleSetNamed(name) }))
+for (const { name, sources } of sets) if (!(await measure(name, sources))) process.exitCode = 1

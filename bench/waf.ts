@@ -7,10 +7,11 @@
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { compileRules, type HeaderField, type RuleSet, type RuleSource } from '@ringwall/waf'
-import { type CrsInstallation, findCrs, loadRuleLibrary } from '../packages/node/src/rules.ts'
+import { type CrsInstallation, findCrs } from '../packages/node/src/rules.ts'
 import { BENCH_REQUESTS, type BenchRequest } from './requests.ts'
+import { ruleSetNamed, USUAL_RULE_SETS } from './rule-sets.ts'
 
 function cpuMicroseconds(work: () => void): number {
   const before = process.cpuUsage()
@@ -199,16 +200,13 @@ function crsNamed(name: string): CrsInstallation | undefined {
   }
 }
 
-const library = loadRuleLibrary({})
-const sourcesOf = (name: string): readonly RuleSource[] =>
-  library.get(name) ?? (loadRuleLibrary({ named: resolve(name) }).get('named') as readonly RuleSource[])
-
 const named = process.argv.slice(2)
-if (named[0] === LOAD) loadOnce(sourcesOf(named[1] as string), named[2] as string, named[3] === 'prepared')
+if (named[0] === LOAD) loadOnce(ruleSetNamed(named[1] as string), named[2] as string, named[3] === 'prepared')
 else {
-  for (const name of named.length > 0 ? named : ['base', ...(library.has('crs') ? ['crs'] : [])]) {
+  const sets = (named.length > 0 ? named : USUAL_RULE_SETS).map((name) => ({ name, sources: ruleSetNamed(name) }))
+  for (const { name, sources } of sets) {
     process.stdout.write(`\n── ${name}\n`)
     load(name)
-    kinds(compileRules(sourcesOf(name), { paranoia: 1 }), crsNamed(name))
+    kinds(compileRules(sources, { paranoia: 1 }), crsNamed(name))
   }
 }
