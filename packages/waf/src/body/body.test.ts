@@ -208,3 +208,11 @@ test('JSON is read as JSON whatever the type says, text that is none is looked a
   assert.match(parseRequestBody('{"a":', 'application/json', false).error ?? '', /value was expected/)
   assert.equal(parseRequestBody('{"a":', 'application/json', true).error, undefined)
 })
+
+test('XML under a form’s type is also kept whole: its first = would tear it in two', () => {
+  const type = 'application/x-www-form-urlencoded'
+  const document = '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///c?d=e">]><a>&b;</a>'
+  assert.equal(parseRequestBody(document, type, false).unparsed, document)
+  assert.equal(parseRequestBody(` \r\n${document}`, type, false).unparsed, ` \r\n${document}`)
+  for (const form of ['a=<b>', 'a=1&<b>=2', '<=1', '']) assert.equal(parseRequestBody(form, type, false).unparsed, '')
+})

@@ -1,5 +1,5 @@
 import { ARGS_MAX } from '../limits.ts'
-import { urlDecode } from '../transformations/url-decode.ts'
+import { urlDecodePart } from '../transformations/url-decode.ts'
 
 /** A name with its value; `over` says that there were more than the bound, `malformed` that a percent escape was broken. */
 export interface ParsedForm {
@@ -22,8 +22,8 @@ export function parseForm(text: string, separator = '&'): ParsedForm {
         break
       }
       const equals = text.indexOf('=', from)
-      if (equals < 0 || equals >= end) fields.push([urlDecode(text.slice(from, end)), ''])
-      else fields.push([urlDecode(text.slice(from, equals)), urlDecode(text.slice(equals + 1, end))])
+      if (equals < 0 || equals >= end) fields.push([urlDecodePart(text, from, end), ''])
+      else fields.push([urlDecodePart(text, from, equals), urlDecodePart(text, equals + 1, end)])
     }
     from = end + 1
   }

@@ -17,7 +17,7 @@ export interface ParsedBody {
   readonly partHeaders: readonly (readonly [name: string, line: string])[]
   readonly flags: ReadonlySet<MultipartFlag>
   readonly xml: XmlDocument
-  /** The body as it is, when it is text that no parser took apart (or took apart only in part). */
+  /** The body as it is, when it is text that no parser took apart (or took apart only in part, or as what it does not look like). */
   readonly unparsed: string
   readonly error: string | undefined
   readonly strictError: string | undefined
@@ -79,7 +79,15 @@ export function parseRequestBody(
       // What curl -d sends by default: JSON under a form's type, which lenient services read.
       const json = looksLikeJson(text) ? parseJson(text) : undefined
       const all = json === undefined ? fields : [...fields, ...json.fields]
-      return { ...NOTHING, processor, fields: all, over: over || (json?.over ?? false), malformedEscapes: malformed }
+      return {
+        ...NOTHING,
+        processor,
+        fields: all,
+        over: over || (json?.over ?? false),
+        malformedEscapes: malformed,
+        // Likewise a document of XML, which its first `=` would tear in two.
+        unparsed: looksLikeXml(text) ? text : '',
+      }
     }
     case 'MULTIPART': {
       const boundary = multipartBoundary(contentType)
@@ -128,6 +136,10 @@ export function requestFields(body: Uint8Array, contentType: string): readonly (
 
 function decodeUtf8(text: string): string {
   return new TextDecoder().decode(Uint8Array.from(text, (char) => char.charCodeAt(0)))
+}
+
+function looksLikeXml(text: string): boolean {
+  return /^(?:\xef\xbb\xbf)?[\t\n\r ]{0,64}<[!?A-Za-z]/.test(text)
 }
 
 function looksLikeJson(text: string): boolean {

@@ -5,6 +5,15 @@ export function urlDecode(text: string): string {
   return decode(text, false)
 }
 
+/** `urlDecode` of a part of a text, read where it is: a slice would be asked for each character where that lies. */
+export function urlDecodePart(text: string, from: number, to: number): string {
+  for (let i = from; i < to; i += 1) {
+    const code = text.charCodeAt(i)
+    if (code === 43 || code === 37) return decodeFrom(text, from, to, false)
+  }
+  return text.slice(from, to)
+}
+
 /** As `urlDecode`, and `%uHHHH` (IIS): the low byte, full-width forms folded to ASCII, as ModSecurity does. */
 export function urlDecodeUni(text: string): string {
   return decode(text, true)
@@ -16,25 +25,27 @@ export function urlDecodeUniWith(map: ReadonlyMap<number, number>): (text: strin
 }
 
 function decode(text: string, unicode: boolean, map?: ReadonlyMap<number, number>): string {
-  const first = text.search(/[%+]/)
-  if (first < 0) return text
-  const bytes = scratchBytes(text.length)
+  return /[%+]/.test(text) ? decodeFrom(text, 0, text.length, unicode, map) : text
+}
+
+function decodeFrom(text: string, from: number, to: number, unicode: boolean, map?: ReadonlyMap<number, number>): string {
+  const bytes = scratchBytes(to - from)
   let size = 0
-  for (let i = 0; i < text.length; i += 1) {
+  for (let i = from; i < to; i += 1) {
     const code = text.charCodeAt(i)
     if (code === 43) {
       bytes[size++] = 32
       continue
     }
     if (code === 37) {
-      const high = hexValue(text.charCodeAt(i + 1))
+      const high = i + 2 < to ? hexValue(text.charCodeAt(i + 1)) : -1
       const low = high < 0 ? -1 : hexValue(text.charCodeAt(i + 2))
       if (low >= 0) {
         bytes[size++] = high * 16 + low
         i += 2
         continue
       }
-      const point = unicode && (text.charCodeAt(i + 1) | 32) === 117 ? hexValues(text, i + 2, 4) : -1
+      const point = unicode && i + 5 < to && (text.charCodeAt(i + 1) | 32) === 117 ? hexValues(text, i + 2, 4) : -1
       if (point >= 0) {
         bytes[size++] = map?.get(point) ?? (point >= 0xff01 && point <= 0xff5e ? point - 0xfee0 : point)
         i += 5
