@@ -208,11 +208,15 @@ function isJson(text: string): boolean {
   }
 }
 
+function unescaped(text: string): string {
+  return text.replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
+}
+
 /** Known differences: the cause of a difference in one rule, or nothing. */
 function cause(id: number, oursHas: boolean, { target, body, headers }: ReturnType<typeof wire>): string | undefined {
   const type = headers.find(([name]) => name === 'Content-Type')?.[1] ?? ''
   const text = body.toString('latin1')
-  if (!oursHas && ANCHORED.has(id) && /%0[ad]|\\[rn]|[\r\n]/i.test(target + text))
+  if (!oursHas && ANCHORED.has(id) && /\\[rn]|[\r\n]/.test(unescaped(unescaped(target + text))))
     return 'lines: ^ and $ match at every line there, at the ends of a value here'
   if (READS_TARGET.has(id) && target.includes('%')) return 'REQUEST_FILENAME and REQUEST_URI: unescaped there, as sent here'
   if (/^\s*[{[]/.test(text) && !type.includes('json') && oursHas) return 'JSON under another type: read as JSON here only'
