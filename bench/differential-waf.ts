@@ -183,6 +183,13 @@ const READS_TARGET: ReadonlySet<number> = new Set(
     .map((rule) => Number(/id:(\d+)/.exec(rule)?.[1] ?? 0)),
 )
 
+const READS_BASENAME: ReadonlySet<number> = new Set(
+  shared
+    .split('\n')
+    .filter((rule) => /^SecRule [^"]*REQUEST_BASENAME/.test(rule))
+    .map((rule) => Number(/id:(\d+)/.exec(rule)?.[1] ?? 0)),
+)
+
 /** Rules whose pattern has an anchor. */
 const ANCHORED: ReadonlySet<number> = new Set(
   shared
@@ -219,8 +226,8 @@ function cause(id: number, oursHas: boolean, { target, body, headers }: ReturnTy
   if (!oursHas && ANCHORED.has(id) && /\\[rn]|[\r\n]/.test(unescaped(unescaped(target + text))))
     return 'lines: ^ and $ match at every line there, at the ends of a value here'
   if (READS_TARGET.has(id) && target.includes('%')) return 'REQUEST_FILENAME and REQUEST_URI: unescaped there, as sent here'
+  if (READS_BASENAME.has(id) && /^[^?]*%3f/i.test(target)) return 'REQUEST_BASENAME: ends at an escaped question mark there'
   if (/^\s*[{[]/.test(text) && !type.includes('json') && oursHas) return 'JSON under another type: read as JSON here only'
-  if (type.includes('json') && id === 135011) return 'REQUEST_BODY of a JSON request: kept here, empty there'
   if (type.includes('json') && /\\u0*[0-9a-f]*|\\[bfnrt/]/i.test(text)) return 'escapes in JSON'
   if (type.includes('json') && !oursHas && !isJson(text))
     return 'malformed JSON: what could be read is in ARGS there, all of it in UNPARSED_BODY here, which is none of their variables'
