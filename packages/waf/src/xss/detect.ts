@@ -236,7 +236,8 @@ function dangerous(name: string, text: string, valueStart: number): string | und
     !/^\s{0,4}\{\s{0,4}(?:async\b|\([\w\s,:{}]{0,60}\)\s{0,4}=>|\w{1,40}\s{0,4}=>|[\w.]{1,60}\s{0,4}\})/.test(
       text.slice(valueStart, valueStart + 200),
     ) &&
-    !HARMLESS_HANDLER.test(attributeValue(text, valueStart))
+    !HARMLESS_HANDLER.test(attributeValue(text, valueStart)) &&
+    !/^\s{0,4}(?:""|'')/.test(text.slice(valueStart, valueStart + 6))
   )
     return `${name}=`
   if (name === 'srcdoc') return 'srcdoc='
