@@ -22,7 +22,14 @@ export function bytesToText(bytes: Uint8Array): string {
 
 function isAscii(bytes: Uint8Array): boolean {
   const { length } = bytes
-  for (let i = 0; i < length; i += 1) if (bytes[i]! > 127) return false
+  const whole = length - (length & 7)
+  let i = 0
+  for (; i < whole; i += 8) {
+    const low = bytes[i]! | bytes[i + 1]! | bytes[i + 2]! | bytes[i + 3]!
+    const high = bytes[i + 4]! | bytes[i + 5]! | bytes[i + 6]! | bytes[i + 7]!
+    if ((low | high) > 127) return false
+  }
+  for (; i < length; i += 1) if (bytes[i]! > 127) return false
   return true
 }
 

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { chainOf, Subject, SubjectMemo, stepOf } from './subject.ts'
 
 test('values that come once leave no more behind than was said, and those that repeat stay known', () => {
@@ -31,4 +33,18 @@ test('a value goes through as many steps as there may be, each of them once', ()
   assert.equal(subject.through(none!, meter), subject)
   assert.equal(asked.length, asks)
   assert.equal(subject.through(all!, meter), last)
+})
+
+test('what is remembered of a piece does not keep the body in memory that it was cut out of', () => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  const memo = new SubjectMemo(1_000)
+  const body = (i: number): string => Buffer.from(`value number ${i} of a thousand, ${'x'.repeat(1_000_000)}`).toString('latin1')
+  collect()
+  const before = process.memoryUsage().heapUsed
+  for (let i = 0; i < 300; i += 1) memo.of(body(i).slice(0, 30))
+  collect()
+  const grown = process.memoryUsage().heapUsed - before
+  assert.equal(memo.size, 300)
+  assert.ok(grown < 20_000_000, `${grown} bytes more`)
 })

@@ -1,4 +1,4 @@
-import { codePointToText } from '../bytes.ts'
+import { codePointToText, hexValues } from '../bytes.ts'
 import { ARGS_MAX, JSON_DEPTH_MAX, JSON_NAME_BYTES_MAX, JSON_NAMES_CHARS_MAX } from '../limits.ts'
 
 export interface ParsedJson {
@@ -35,188 +35,235 @@ const newShape = (): Shape => ({ plain: undefined, inside: undefined })
 
 const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y
 const PLAIN = /[^"\\\x00-\x1f]*/y
+/** So many characters of a string are looked at one by one, which is less than asking a pattern; most have no more. */
+const SHORT_CHARS = 40
+
+const QUOTE = 34
+const BACKSLASH = 92
+const COMMA = 44
+const COLON = 58
 
 /**
  * JSON (RFC 8259) over bytes, flattened. A loop with its own stack: depth is bounded by `JSON_DEPTH_MAX` and never uses the
  * call stack. Duplicate keys give one field each, since parsers behind us differ in which one they take.
  */
 export function parseJson(text: string): ParsedJson {
-  const fields: (readonly [string, string])[] = []
-  const arrays: string[] = []
-  const stack: Frame[] = []
-  // A byte order mark, which many writers leave and most readers skip.
-  let at = text.startsWith('\xef\xbb\xbf') ? 3 : 0
-  let nameChars = 0
-  const outermost = newShape()
-  let error: string | undefined
-  let over = false
+  const reader = new JsonReader(text)
+  reader.read()
+  const { fields, arrays, error, over } = reader
+  return { fields, arrays, error, over }
+}
 
-  const skip = (): void => {
+class JsonReader {
+  readonly #text: string
+  #at: number
+  readonly fields: (readonly [string, string])[] = []
+  readonly arrays: string[] = []
+  readonly #stack: Frame[] = []
+  #nameChars = 0
+  error: string | undefined
+  over = false
+
+  constructor(text: string) {
+    this.#text = text
+    // A byte order mark, which many writers leave and most readers skip.
+    this.#at = text.startsWith('\xef\xbb\xbf') ? 3 : 0
+  }
+
+  read(): void {
+    const stack = this.#stack
+    let around: Frame | undefined
     for (;;) {
-      const c = text.charCodeAt(at)
-      if (c !== 32 && c !== 10 && c !== 13 && c !== 9) return
-      at += 1
+      if (around !== undefined && isNameTooLong(around)) {
+        this.error = `a name longer than ${JSON_NAME_BYTES_MAX} bytes`
+        return
+      }
+      const c = this.#skip()
+      if (c === 123 || c === 91) {
+        if (stack.length === JSON_DEPTH_MAX) {
+          this.error = `nested deeper than ${JSON_DEPTH_MAX}`
+          return
+        }
+        this.#at += 1
+        const frame: Frame = {
+          path: nameIn(around),
+          array: c === 91,
+          index: 0,
+          key: '',
+          named: false,
+          shape: around === undefined ? newShape() : shapeIn(around),
+        }
+        stack.push(frame)
+        around = frame
+        if (this.#skip() !== (frame.array ? 93 : 125)) {
+          if (!frame.array && !this.#readKey(frame)) return
+          continue
+        }
+      } else if (!this.#readScalar(c, around)) return
+      // After a value, or before the end of an empty container: close containers, or go on in the innermost.
+      for (;;) {
+        const next = this.#skip()
+        if (around === undefined) {
+          if (this.#at < this.#text.length) this.error = 'something after the end'
+          return
+        }
+        if (next === (around.array ? 93 : 125)) {
+          this.#at += 1
+          stack.pop()
+          around = stack.at(-1)
+          continue
+        }
+        if (next !== COMMA) {
+          this.error = 'a comma or the end of a container was expected'
+          return
+        }
+        this.#at += 1
+        if (around.array) around.index += 1
+        else if (!this.#readKey(around)) return
+        break
+      }
     }
   }
 
-  const readString = (): string | undefined => {
-    at += 1
+  /** False when reading is at its end. */
+  #readScalar(c: number, around: Frame | undefined): boolean {
+    const from = this.#at
+    let value: string | undefined
+    if (c === QUOTE) value = this.#readString()
+    else if (this.#skipPlain(c)) {
+      if (around !== undefined && !isFirstPlain(around)) return true
+      value = this.#text.slice(from, this.#at)
+    }
+    if (value === undefined) {
+      this.error = 'a value was expected'
+      return false
+    }
+    const name = nameIn(around)
+    this.#nameChars += name.length
+    if (this.fields.length === ARGS_MAX || this.#nameChars > JSON_NAMES_CHARS_MAX) {
+      this.over = true
+      return false
+    }
+    this.fields.push([name, value])
+    if (around?.array === true && !around.named && this.arrays.length < ARGS_MAX) {
+      around.named = true
+      this.#nameChars += around.path.length
+      this.arrays.push(around.path)
+    }
+    return true
+  }
+
+  /** Passes over blanks and returns the character after them; NaN at the end. */
+  #skip(): number {
+    const text = this.#text
+    let at = this.#at
+    let c = text.charCodeAt(at)
+    while (c === 32 || c === 10 || c === 13 || c === 9) c = text.charCodeAt(++at)
+    this.#at = at
+    return c
+  }
+
+  /** Undefined for a string that is none; its quote is the next character. */
+  #readString(): string | undefined {
+    const text = this.#text
+    const from = this.#at + 1
+    const until = from + SHORT_CHARS
+    for (let at = from; at < until; at += 1) {
+      const c = text.charCodeAt(at)
+      if (c === QUOTE) {
+        this.#at = at + 1
+        return text.slice(from, at)
+      }
+      // Also at the end, where it is not a number.
+      if (c === BACKSLASH || !(c > 31)) break
+    }
+    return this.#readLongString(from)
+  }
+
+  #readLongString(from: number): string | undefined {
+    const text = this.#text
+    let at = from
     let out = ''
     for (;;) {
       PLAIN.lastIndex = at
       PLAIN.test(text)
       out += text.slice(at, PLAIN.lastIndex)
       at = PLAIN.lastIndex
-      const c = text[at]
-      if (c === '"') {
-        at += 1
+      const c = text.charCodeAt(at)
+      this.#at = at
+      if (c === QUOTE) {
+        this.#at += 1
         return out
       }
-      if (c !== '\\') return undefined
-      const escaped = readEscape()
+      if (c !== BACKSLASH) return undefined
+      const escaped = this.#readEscape()
       if (escaped === undefined) return undefined
       out += escaped
+      at = this.#at
     }
   }
 
-  const readEscape = (): string | undefined => {
-    const c = text[at + 1]
-    at += 2
+  #readEscape(): string | undefined {
+    const text = this.#text
+    const c = text[this.#at + 1]
+    this.#at += 2
     if (c === 'u') {
-      const code = readUnit()
+      const code = this.#readUnit()
       if (code === undefined) return undefined
-      if (code >= 0xd800 && code < 0xdc00 && text[at] === '\\' && text[at + 1] === 'u') {
-        const back = at
-        at += 2
-        const low = readUnit()
+      if (code >= 0xd800 && code < 0xdc00 && text.startsWith('\\u', this.#at)) {
+        const back = this.#at
+        this.#at += 2
+        const low = this.#readUnit()
         if (low !== undefined && low >= 0xdc00 && low < 0xe000)
           return codePointToText(0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00))
-        at = back
+        this.#at = back
       }
       return codePointToText(code)
     }
     return c === undefined ? undefined : ESCAPES.get(c)
   }
 
-  const readUnit = (): number | undefined => {
-    const digits = text.slice(at, at + 4)
-    if (!/^[0-9a-fA-F]{4}$/.test(digits)) return undefined
-    at += 4
-    return Number.parseInt(digits, 16)
+  #readUnit(): number | undefined {
+    const value = hexValues(this.#text, this.#at, 4)
+    if (value < 0) return undefined
+    this.#at += 4
+    return value
   }
 
-  /** Passes over a number, true, false or null; false when there is none. */
-  const skipPlain = (): boolean => {
-    const c = text.charCodeAt(at)
+  /** Passes over a number, true, false or null, of which `c` is the first character; false when there is none. */
+  #skipPlain(c: number): boolean {
     if (c === 116 || c === 102 || c === 110) {
       const word = c === 116 ? 'true' : c === 102 ? 'false' : 'null'
-      if (!text.startsWith(word, at)) return false
-      at += word.length
+      if (!this.#text.startsWith(word, this.#at)) return false
+      this.#at += word.length
       return true
     }
-    NUMBER.lastIndex = at
-    if (!NUMBER.test(text)) return false
-    at = NUMBER.lastIndex
+    NUMBER.lastIndex = this.#at
+    if (!NUMBER.test(this.#text)) return false
+    this.#at = NUMBER.lastIndex
     return true
   }
 
-  /** The name of what is read in a container. Made when it is needed: of many numbers in an array only the first is. */
-  const nameIn = (frame: Frame | undefined): string =>
-    frame === undefined ? 'json' : `${frame.path}.${frame.array ? frame.index : frame.key}`
-
   /** Reads a key and its colon; false on an error. */
-  const readKey = (frame: Frame): boolean => {
-    skip()
-    const key = text[at] === '"' ? readString() : undefined
+  #readKey(frame: Frame): boolean {
+    const key = this.#skip() === QUOTE ? this.#readString() : undefined
     if (key === undefined) {
-      error = 'a string key was expected'
+      this.error = 'a string key was expected'
       return false
     }
-    skip()
-    if (text[at] !== ':') {
-      error = 'a colon was expected'
+    if (this.#skip() !== COLON) {
+      this.error = 'a colon was expected'
       return false
     }
-    at += 1
+    this.#at += 1
     frame.key = key
     return true
   }
+}
 
-  reading: for (;;) {
-    const around = stack.at(-1)
-    if (around !== undefined && isNameTooLong(around)) {
-      error = `a name longer than ${JSON_NAME_BYTES_MAX} bytes`
-      break
-    }
-    skip()
-    const c = text[at]
-    if (c === '{' || c === '[') {
-      if (stack.length === JSON_DEPTH_MAX) {
-        error = `nested deeper than ${JSON_DEPTH_MAX}`
-        break
-      }
-      at += 1
-      const frame: Frame = {
-        path: nameIn(around),
-        array: c === '[',
-        index: 0,
-        key: '',
-        named: false,
-        shape: around === undefined ? outermost : shapeIn(around),
-      }
-      stack.push(frame)
-      skip()
-      if (text[at] !== (frame.array ? ']' : '}')) {
-        if (!frame.array && !readKey(frame)) break
-        continue
-      }
-    } else {
-      const from = at
-      const value = c === '"' ? readString() : skipPlain() ? undefined : null
-      if (value === null || (c === '"' && value === undefined)) {
-        error = 'a value was expected'
-        break
-      }
-      const isNew = value !== undefined || around === undefined || isFirstPlain(around)
-      if (isNew) {
-        const name = nameIn(around)
-        nameChars += name.length
-        if (fields.length === ARGS_MAX || nameChars > JSON_NAMES_CHARS_MAX) {
-          over = true
-          break
-        }
-        fields.push([name, value ?? text.slice(from, at)])
-        if (around?.array === true && !around.named && arrays.length < ARGS_MAX) {
-          around.named = true
-          nameChars += around.path.length
-          arrays.push(around.path)
-        }
-      }
-    }
-    // After a value, or before the end of an empty container: close containers, or go on in the innermost.
-    for (;;) {
-      skip()
-      const frame = stack.at(-1)
-      if (frame === undefined) {
-        if (at < text.length) error = 'something after the end'
-        break reading
-      }
-      if (text[at] === (frame.array ? ']' : '}')) {
-        at += 1
-        stack.pop()
-        continue
-      }
-      if (text[at] !== ',') {
-        error = 'a comma or the end of a container was expected'
-        break reading
-      }
-      at += 1
-      if (frame.array) frame.index += 1
-      else if (!readKey(frame)) break reading
-      break
-    }
-  }
-  return { fields, arrays, error, over }
+/** The name of what is read in a container. Made when it is needed: of many numbers in an array only the first is. */
+function nameIn(frame: Frame | undefined): string {
+  return frame === undefined ? 'json' : `${frame.path}.${frame.array ? frame.index : frame.key}`
 }
 
 function isNameTooLong({ path, array, key, index }: Frame): boolean {

@@ -5,15 +5,6 @@ export function urlDecode(text: string): string {
   return decode(text, false)
 }
 
-/** `urlDecode` of a part of a text, read where it is: a slice would be asked for each character where that lies. */
-export function urlDecodePart(text: string, from: number, to: number): string {
-  for (let i = from; i < to; i += 1) {
-    const code = text.charCodeAt(i)
-    if (code === 43 || code === 37) return decodeFrom(text, from, to, false)
-  }
-  return text.slice(from, to)
-}
-
 /** As `urlDecode`, and `%uHHHH` (IIS): the low byte, full-width forms folded to ASCII, as ModSecurity does. */
 export function urlDecodeUni(text: string): string {
   return decode(text, true)
@@ -25,12 +16,25 @@ export function urlDecodeUniWith(map: ReadonlyMap<number, number>): (text: strin
 }
 
 function decode(text: string, unicode: boolean, map?: ReadonlyMap<number, number>): string {
-  return /[%+]/.test(text) ? decodeFrom(text, 0, text.length, unicode, map) : text
+  return /[%+]/.test(text) ? decodeFrom(text, unicode, map) : text
 }
 
-function decodeFrom(text: string, from: number, to: number, unicode: boolean, map?: ReadonlyMap<number, number>): string {
-  const bytes = scratchBytes(to - from)
-  let size = 0
+function decodeFrom(text: string, unicode: boolean, map?: ReadonlyMap<number, number>): string {
+  const bytes = scratchBytes(text.length)
+  return bytesToText(bytes.subarray(0, urlDecodeInto(bytes, 0, text, 0, text.length, unicode, map)))
+}
+
+/** Writes what a part of a text decodes to into `bytes` from `at` on, which is never more than the part. Returns where it ends there. */
+export function urlDecodeInto(
+  bytes: Uint8Array,
+  at: number,
+  text: string,
+  from: number,
+  to: number,
+  unicode = false,
+  map?: ReadonlyMap<number, number>,
+): number {
+  let size = at
   for (let i = from; i < to; i += 1) {
     const code = text.charCodeAt(i)
     if (code === 43) {
@@ -54,7 +58,7 @@ function decodeFrom(text: string, from: number, to: number, unicode: boolean, ma
     }
     bytes[size++] = code
   }
-  return bytesToText(bytes.subarray(0, size))
+  return size
 }
 
 /** `%HH` alone, as in a path, where `+` is a plus. */
