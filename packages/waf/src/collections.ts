@@ -1,4 +1,5 @@
 /** Persistent collections: what `initcol` opens. Plain state without a clock: every call is told the time. */
+import { detached } from './bytes.ts'
 import { COLLECTION_ENTRIES_MAX, COLLECTIONS_MAX } from './limits.ts'
 import { integer } from './operators/numbers.ts'
 import type { CollectionStore, PersistentCollection } from './types.ts'
@@ -69,7 +70,7 @@ class Collection implements PersistentCollection {
     this.#changedAtMs = nowMs
     this.#updates += 1
     const expiresAtMs = before === undefined || nowMs >= before.expiresAtMs ? Number.POSITIVE_INFINITY : before.expiresAtMs
-    this.#held.set(name, { value, setAtMs: nowMs, expiresAtMs })
+    this.#held.set(detached(name), { value: detached(value), setAtMs: nowMs, expiresAtMs })
   }
 
   delete(name: string): void {

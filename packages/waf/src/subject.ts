@@ -1,4 +1,5 @@
 import type { Automaton } from './automaton.ts'
+import { detached } from './bytes.ts'
 import { MEMO_VALUE_CHARS_MAX, MEMO_VALUES_MAX } from './limits.ts'
 import { LONG_TEXT_CHARS_MIN, LongText } from './long-text.ts'
 import { addSlots, NO_SLOTS, type Slots } from './slots.ts'
@@ -176,7 +177,7 @@ export class SubjectMemo {
     if (text.length > MEMO_VALUE_CHARS_MAX) return new Subject(text)
     const young = this.#young.get(text)
     if (young !== undefined) return young
-    const subject = this.#old.get(text) ?? new Subject(apart(text), true)
+    const subject = this.#old.get(text) ?? new Subject(detached(text), true)
     if (this.#young.size >= this.#valuesMax / 2) {
       this.#old = this.#young
       this.#young = new Map()
@@ -185,11 +186,3 @@ export class SubjectMemo {
     return subject
   }
 }
-
-/** A copy: a piece of a body would keep the whole body in memory for as long as it is remembered. */
-function apart(text: string): string {
-  return text.length < SLICE_CHARS_MIN ? text : ` ${text}`.slice(1)
-}
-
-/** V8 copies shorter pieces anyway. */
-const SLICE_CHARS_MIN = 13
