@@ -25,10 +25,14 @@ const SPECIAL: readonly (readonly [name: string, base: number, bits: number])[] 
 const INSIDE_NAMES =
   /^(?:localhost|localtest\.me|lvh\.me|vcap\.me|metadata|instance-data|rancher-metadata|kubernetes|ip6-(?:localhost|loopback)|host\.docker\.internal)$|\.(?:localhost|localdomain|local|internal|intranet|corp|lan|home\.arpa|consul|svc|cluster\.local)$|^kubernetes\.default|^metadata\.|(?:^|[.-])(?:\d{1,3}[.-]){3}\d{1,3}\.(?:nip|xip|sslip)\.io$/
 
+/** Where programs on a person's own machine wait for the answer to a login (RFC 8252 section 7.3): their browser goes there, no server. */
+const OWN_RETURN =
+  /^https?:\/\/(?:localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?\/(?:[\w-]{1,40}\/){0,4}(?:callback|sign(?:in|out-callback)-oidc|silent-renew(?:\.html)?)\/?$/
+
 /** The kind of the address that a URL points to, or nothing. Only a value that is a URL as a whole counts. */
 export function insideAddress(text: string): string | undefined {
   const host = hostOf(text)
-  if (host === undefined) return undefined
+  if (host === undefined || OWN_RETURN.test(text)) return undefined
   const name = host.toLowerCase().replace(/\.$/, '')
   if (name.startsWith('[')) return ofIpv6(name.slice(1).replace(/\].*$/, ''))
   const address = ipv4(name)

@@ -134,8 +134,8 @@ class Context {
         began = true
       }
     }
-    // A fence of Markdown: what follows is shown, not run.
-    this.#fenced = /^\s{0,8}```/.test(text)
+    // A fence of Markdown, or a command quoted that a sentence goes on from: it is shown, not run.
+    this.#fenced = /^\s{0,8}```/.test(text) || QUOTED.test(text)
     this.#manyLines = breaks >= 3 || this.#fenced
     this.#tableRow = /^\s{0,8}\|[^|\n]{0,200}\|[^|\n]{0,200}\|/.test(text) && !/^\s{0,8}\|\|/.test(text)
   }
@@ -227,6 +227,7 @@ class Context {
   }
 }
 
+const QUOTED = /^\s{0,8}`[^`\n]{1,200}`[,.:]?\s(?:[A-Za-z']{1,20}[,.]?\s){2}[^`;|&$<>]*$/
 const LISTED = /^\s{0,8}(?:[>*+-]|\d{1,3}[.)])\s{1,4}$/
 
 /** First words of command lines as documentation shows them. */

@@ -78,8 +78,13 @@ export function strayPath(text: string): string | undefined {
   if (DRIVE_WITH_BLANKS.test(plain)) return 'file of Windows'
   if (/[\s<>()'"]/.test(plain.replace(/^["'(]{1,2}|["')]{1,2}$/g, '').replace(/[\0 ]{1,16}\S{0,8}$/, ''))) return undefined
   const path = plain.replace(/^["'(]{1,2}/, '').replace(/^[\w[\].-]{1,40}=/, '')
+  if (plain === text.trim() && NEIGHBOUR.test(path)) return undefined
   return climbs(path) ?? systemFile(path)
 }
+
+/** A file beside the folder, of the kinds that projects name one another's by: settings, styles, pictures. */
+const NEIGHBOUR =
+  /^(?!.*(?:conf|secret|credential|passw|private|key|token|admin|backup|database|env))\.\.\/(?:[\w-]{1,60}\/){0,4}\.?[\w-]{1,60}(?:\.[\w-]{1,20}){0,2}\.(?:json|[cm]?[jt]sx?|md|s?css|less|svg|png|jpe?g|webp|gif|vue|html)$/
 
 /** Percent-encoding and its like, until nothing changes. */
 function unescapeLayers(text: string): string {
@@ -180,6 +185,9 @@ const DRIVE_WITH_BLANKS =
 const PRIZED =
   /etc[^\w\s]{1,4}(?:\w{2}[^\w\s])?(?:passwd|shadow|hosts|group|issue)|win\.ini|boot\.ini|system32|proc[/\\]self|web\.config|\.env\b|wp-config/gi
 const PRIZED_MAX = 200
+/** Words before the path and behind it: no file has such a name, and no shell such arguments. */
+const IN_SENTENCE = /(?:^|[\s(])(?:[A-Za-z]{1,20}[,:]?\s){4}["'`(]?[./]\S{0,100}$/
+const GOES_ON = /^[\w./-]{1,40}["'`),.:]{0,2}\s[A-Za-z]{2,20}\s\S/
 const DOTS_BEFORE = /\.\.(?:[/\\;]|[^\w\s.,!?]|%\w{1,4})\S{0,100}$/
 /** Escapes that no layer above knows are separators to somebody all the same, between dots. */
 const DOTS_BETWEEN_ESCAPES = /(?:\.\.(?:%\w{2,5}|[^\w\s.,!?]){1,10}){3}/
@@ -192,7 +200,9 @@ function insideText(plain: string): string | undefined {
   if (escaped !== null && /[^./]/.test(escaped[0])) return 'climbs'
   let looked = 0
   for (const found of plain.matchAll(PRIZED)) {
-    if (DOTS_BEFORE.test(plain.slice(Math.max(0, found.index - 104), found.index))) return 'climbs to a file of the system'
+    const before = plain.slice(Math.max(0, found.index - 204), found.index)
+    if (DOTS_BEFORE.test(before) && !(IN_SENTENCE.test(before) && GOES_ON.test(plain.slice(found.index, found.index + 120))))
+      return 'climbs to a file of the system'
     looked += 1
     if (looked === PRIZED_MAX) return undefined
   }

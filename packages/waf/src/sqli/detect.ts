@@ -53,7 +53,8 @@ const IN_STRING: readonly (readonly [name: string, shape: RegExp])[] = [
   ['condition', /^s\)*[lp]k*\(*(?:[nvfgF]\)*[CR;lp)BHLU]|[vF]\)*$|d$|wC$|n$|s\)*C$)/],
   ['condition', /^s\)*ok?n[lp]/],
   ['query in condition', /^s\)*[lp][kwfg]*\(+E|^s\)*[lp]\(*c/],
-  ['union', /^s(?:a[nsvw])*\)*UA?\(*[EF]/],
+  // Words without a list, a table or an end are a sentence: `union select committee asks for delay`.
+  ['union', /^s(?:a[nsvw])*\)*UA?\(*(?:F|E(?!A?(?:w{1,2}u|w{3}u?)$))/],
   ['second statement', /^s\)*;+\(*(?:D|W|E[nvfFg(aA]|Ew[,M(C])/],
   ['sort or group', /^s\)*B(?:n(?:,n)*|[nwfg](?:,[nwfg])*[CRH])|^s\)*B\(*[cEF]/],
   ['having or limit', /^s\)*(?:H(?:non|[nf])|L[n,]*[CRF])/],

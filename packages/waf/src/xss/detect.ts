@@ -71,8 +71,14 @@ const LINK_THAT_LOADS =
 const REFRESH = /http-equiv/gi
 /** Players and maps that editors embed, of services that are there to be embedded. */
 const EMBEDDED =
-  /\ssrc=["'](?:https:)?\/\/(?:(?:www\.)?(?:youtube(?:-nocookie)?\.com\/embed|google\.com\/maps\/(?:d\/)?embed|openstreetmap\.org\/export\/embed\.html|dailymotion\.com\/embed|facebook\.com\/plugins|instagram\.com\/(?:p|reel)\/[\w-]{1,40}\/embed|tiktok\.com\/embed|slideshare\.net\/slideshow\/embed_code|figma\.com\/embed|loom\.com\/embed|canva\.com\/design)|player\.(?:vimeo\.com\/video|twitch\.tv)|maps\.google\.com\/maps|calendar\.google\.com\/calendar\/embed|docs\.google\.com\/(?:document|forms|presentation|spreadsheets)|open\.spotify\.com\/embed|w\.soundcloud\.com\/player|embed\.(?:music\.apple|podcasts\.apple|ted)\.com|codepen\.io\/[\w-]{1,40}\/embed|codesandbox\.io\/embed|geo\.dailymotion\.com\/player|platform\.twitter\.com\/embed)[/?.&\w=#:;!%,+-]{0,500}["']/i
+  /\ssrc=\\?["'](?:https:)?\/\/(?:(?:www\.)?(?:youtube(?:-nocookie)?\.com\/embed|google\.com\/maps\/(?:d\/)?embed|openstreetmap\.org\/export\/embed\.html|dailymotion\.com\/embed|facebook\.com\/plugins|instagram\.com\/(?:p|reel)\/[\w-]{1,40}\/embed|tiktok\.com\/embed|slideshare\.net\/slideshow\/embed_code|figma\.com\/embed|loom\.com\/embed|canva\.com\/design)|player\.(?:vimeo\.com\/video|twitch\.tv)|maps\.google\.com\/maps|calendar\.google\.com\/calendar\/embed|docs\.google\.com\/(?:document|forms|presentation|spreadsheets)|open\.spotify\.com\/embed|w\.soundcloud\.com\/player|embed\.(?:music\.apple|podcasts\.apple|ted)\.com|codepen\.io\/[\w-]{1,40}\/embed|codesandbox\.io\/embed|geo\.dailymotion\.com\/player|platform\.twitter\.com\/embed)[/?.&\w=#:;!%,+-]{0,500}\\?["']/i
 const SOURCE = /\bsrc\b/gi
+/**
+ * Script in a sentence that Markdown shows, from behind its name on: a file of the page's own, or a beginning that the words after it
+ * make one that no browser would run (a template literal with a word behind it).
+ */
+const SHOWN_SCRIPT =
+  /^(?:\ssrc=["']\/?[\w-][\w./-]{0,120}\.m?js["'](?:\s(?:defer|async|type=["']module["'])){0,3}\s?>\s?<\/script>`|>`[^`]{0,400}`(?!in)[A-Za-z])/i
 const END_OF_SCRIPT = /<\/script/gi
 
 /**
@@ -101,6 +107,7 @@ class ActiveElements {
     const after = Math.min(tagEnd + 1, end)
     switch (name) {
       case 'script':
+        if (text.charCodeAt(from - 8) === BACKTICK && SHOWN_SCRIPT.test(text.slice(from, end))) return false
         // With nothing behind it, in it or after it, it is the beginning of one.
         return (
           /[=:]/.test(text.slice(from, tagEnd)) ||
@@ -120,11 +127,20 @@ class ActiveElements {
           (this.#assignment ??= new NextMatch(ASSIGNMENT, text)).isWithin(from, tagEnd) && !isEmbedded(text.slice(from, tagEnd))
         )
       case 'link':
-        return (this.#link ??= new NextMatch(LINK_THAT_LOADS, text)).isWithin(from, tagEnd)
+        return (this.#link ??= new NextMatch(LINK_THAT_LOADS, text)).isWithin(from, tagEnd) && !isFont(text.slice(from, tagEnd))
       default:
         return (this.#assignment ??= new NextMatch(ASSIGNMENT, text)).isWithin(from, tagEnd)
     }
   }
+}
+
+/** Fonts that pages fetch from those who are there to give them. */
+const FONT =
+  /^\s[^>]*\bhref=\\?["']https:\/\/(?:fonts\.(?:googleapis|gstatic)\.com|fonts\.bunny\.net|use\.typekit\.net)(?:\/[\w/?=:;,@&+.%|-]{0,300})?\\?["']/i
+const REFERENCE_OR_HANDLER = /\bhref\s{0,4}=|[\s/"']on\w{2,}\s{0,4}=/gi
+
+function isFont(tag: string): boolean {
+  return FONT.test(tag) && tag.match(REFERENCE_OR_HANDLER)?.length === 1
 }
 
 /** One source, of such a service; what else the tag has is judged by itself. */
