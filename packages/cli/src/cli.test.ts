@@ -1,14 +1,15 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { test } from 'node:test'
+import { after, test } from 'node:test'
 import { duration, parseTtl, printable } from './format.ts'
 import { table } from './output.ts'
 import { RINGWALL } from './test-command.ts'
 
 const empty = mkdtempSync(join(tmpdir(), 'ringwall-cli-'))
+after(() => rmSync(empty, { recursive: true }))
 
 function run(...args: readonly string[]): { readonly code: number | null; readonly stdout: string; readonly stderr: string } {
   const env = { ...process.env, RINGWALL_CONTEXT: '' }

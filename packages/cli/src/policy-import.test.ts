@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { test } from 'node:test'
+import { after, test } from 'node:test'
 import { parsePolicyDocument } from '@ringwall/ring'
 import { RINGWALL } from './test-command.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'ringwall-import-'))
+after(() => rmSync(directory, { recursive: true }))
 const document = join(directory, 'openapi.json')
 const paths = {
   '/orders/{id}': { get: { parameters: [{ name: 'id', in: 'path', required: true, schema: { type: 'integer' } }] } },

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -48,8 +48,10 @@ function ask(
   })
 }
 
+let root: string
+
 before(async () => {
-  const root = mkdtempSync(join(tmpdir(), 'ringwall-admin-'))
+  root = mkdtempSync(join(tmpdir(), 'ringwall-admin-'))
   const dist = join(root, 'dist')
   mkdirSync(dist)
   writeFileSync(join(root, 'secret'), 'outside')
@@ -66,7 +68,10 @@ before(async () => {
   await server.start()
 })
 
-after(() => server.stop())
+after(async () => {
+  await server.stop()
+  rmSync(root, { recursive: true })
+})
 
 test('an operation behind sign-in answers the operator, and refuses a missing and a bad token with 401', async () => {
   assert.deepEqual(JSON.parse((await ask('GET', '/v1/who/x%20y')).text), { operator: 'ada', name: 'x y' })
