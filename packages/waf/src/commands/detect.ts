@@ -227,7 +227,8 @@ class Context {
   }
 }
 
-const QUOTED = /^\s{0,8}`[^`\n]{1,200}`[,.:]?\s(?:[A-Za-z']{1,20}[,.]?\s){2}[^`;|&$<>]*$/
+const QUOTED =
+  /^\s{0,8}(?:[A-Za-z-]{1,20}[:,]?\s){0,3}`[^`\n]{1,300}`[,.:]?\s(?:[A-Za-z']{1,20}[,.]?\s){2}[^`;|&$<>]{0,400}(?:`[^`\n]{1,300}`[^`;|&$<>]{1,400}){0,8}$/
 const LISTED = /^\s{0,8}(?:[>*+-]|\d{1,3}[.)])\s{1,4}$/
 
 /** First words of command lines as documentation shows them. */

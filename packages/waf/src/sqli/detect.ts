@@ -61,7 +61,7 @@ const IN_STRING: readonly (readonly [name: string, shape: RegExp])[] = [
   ['query as operand', /^s\)*[oap]+\(*(?:E(?:[nsvfFg(A]|w[,M)C])|F|cw)|^s[ap]+\(*f\)?[ap]/],
   ['more columns', /^s(?:,[nswvfgd]){0,20},?(?:,F|,\(+E)|^s(?:,[nsvfgw])+\)*[C]$/],
   ['comparison and comment', /^s\)*k?o\(*[nsudwef,]+\)*C$|^s\)*a[nsv]C$/],
-  ['delay', /^s.{0,12}W|^s\)*F/],
+  ['delay', /^s.{0,12}W|^s\)*F(?![su])/],
 ]
 
 /** Shapes that quoted signs in a sentence have too (`unexpected '<'`): they count where the value begins, up to its first blank. */

@@ -223,6 +223,12 @@ class Tokenizer {
         return
       case 36: {
         const end = this.#unclosedTags < UNCLOSED_TAGS_MAX ? dollarQuoted(text, at) : -(at + 1)
+        // `$select` of other query languages is no keyword.
+        if (end === -(at + 1) && isWordStart(text.charCodeAt(at + 1))) {
+          this.#at = wordEnd(text, at + 1)
+          this.#add(W)
+          return
+        }
         if (end < -(at + 1)) this.#unclosedTags += 1
         this.#at = Math.abs(end)
         this.#add(end < 0 ? X : S)

@@ -74,11 +74,18 @@ const EMBEDDED =
   /\ssrc=\\?["'](?:https:)?\/\/(?:(?:www\.)?(?:youtube(?:-nocookie)?\.com\/embed|google\.com\/maps\/(?:d\/)?embed|openstreetmap\.org\/export\/embed\.html|dailymotion\.com\/embed|facebook\.com\/plugins|instagram\.com\/(?:p|reel)\/[\w-]{1,40}\/embed|tiktok\.com\/embed|slideshare\.net\/slideshow\/embed_code|figma\.com\/embed|loom\.com\/embed|canva\.com\/design)|player\.(?:vimeo\.com\/video|twitch\.tv)|maps\.google\.com\/maps|calendar\.google\.com\/calendar\/embed|docs\.google\.com\/(?:document|forms|presentation|spreadsheets)|open\.spotify\.com\/embed|w\.soundcloud\.com\/player|embed\.(?:music\.apple|podcasts\.apple|ted)\.com|codepen\.io\/[\w-]{1,40}\/embed|codesandbox\.io\/embed|geo\.dailymotion\.com\/player|platform\.twitter\.com\/embed)[/?.&\w=#:;!%,+-]{0,500}\\?["']/i
 const SOURCE = /\bsrc\b/gi
 /**
+ * Two words side by side, neither of which JavaScript knows: a syntax error, so that nothing of the script runs
+ * (ECMA-262 section 12.10: no semicolon is put in within a line).
+ */
+const SENTENCE =
+  /^>[ \t]{0,4}(?!(?:abstract|async|await|break|case|class|const|continue|debugger|default|delete|do|else|enum|export|extends|finally|for|from|function|get|if|implements|import|in|instanceof|interface|let|new|of|package|private|protected|public|return|set|static|super|switch|throw|try|typeof|using|var|void|while|with|yield)\b)[A-Za-z]{2,30}[ \t]{1,4}(?!(?:in|instanceof|of|as)\b)[A-Za-z]{1,30}[ \t.,]/
+
+/**
  * Script in a sentence that Markdown shows, from behind its name on: a file of the page's own, or a beginning that the words after it
  * make one that no browser would run (a template literal with a word behind it).
  */
 const SHOWN_SCRIPT =
-  /^(?:\ssrc=["']\/?[\w-][\w./-]{0,120}\.m?js["'](?:\s(?:defer|async|type=["']module["'])){0,3}\s?>\s?<\/script>`|>`[^`]{0,400}`(?!in)[A-Za-z])/i
+  /^(?:\ssrc=["'](?:https:\/\/(?:code\.jquery\.com|cdnjs\.cloudflare\.com|(?:stackpath|maxcdn)\.bootstrapcdn\.com))?\/?[\w-][\w./-]{0,120}\.m?js["'](?:\s(?:defer|async|type=["']module["'])){0,3}\s?>\s?<\/script>`|>`[^`]{0,400}`(?!in)[A-Za-z])/i
 const END_OF_SCRIPT = /<\/script/gi
 
 /**
@@ -107,6 +114,7 @@ class ActiveElements {
     const after = Math.min(tagEnd + 1, end)
     switch (name) {
       case 'script':
+        if (SENTENCE.test(text.slice(from, end))) return false
         if (text.charCodeAt(from - 8) === BACKTICK && SHOWN_SCRIPT.test(text.slice(from, end))) return false
         // With nothing behind it, in it or after it, it is the beginning of one.
         return (
