@@ -16,6 +16,7 @@ import {
   GetBucketLocationCommand,
   GetBucketVersioningCommand,
   GetObjectCommand,
+  GetObjectLockConfigurationCommand,
   GetObjectRetentionCommand,
   HeadBucketCommand,
   HeadObjectCommand,
@@ -24,12 +25,15 @@ import {
   ListObjectsCommand,
   ListObjectsV2Command,
   ListObjectVersionsCommand,
+  type ListObjectVersionsCommandOutput,
   ListPartsCommand,
   PutBucketVersioningCommand,
   PutObjectCommand,
   PutObjectLegalHoldCommand,
+  PutObjectLockConfigurationCommand,
   type S3Client,
   UploadPartCommand,
+  UploadPartCopyCommand,
 } from '@aws-sdk/client-s3'
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
 import { BlobShape } from '@ringwall/vault'
@@ -202,14 +206,53 @@ test('05 copies, presigned addresses, many deletions at once', async () => {
   await assert.rejects(s3.send(new DeleteBucketCommand({ Bucket })), fails('BucketNotEmpty', 409))
 })
 
-test('06 versions stay behind a marker until they are deleted by their ids; what is kept or held is deleted by nobody', async () => {
+test('06 what a deletion expects holds, or nothing is deleted; what is not taken is refused, not left out of account', async () => {
+  const { ETag } = await put('conditional', 'one')
+  const remove = (IfMatch: string) => s3.send(new DeleteObjectCommand({ Bucket, Key: 'conditional', IfMatch }))
+  await assert.rejects(remove(`"${'0'.repeat(32)}"`), fails('PreconditionFailed', 412))
+  await assert.rejects(remove('nope'), fails('PreconditionFailed', 412))
+  const Objects = [{ Key: 'conditional', ETag: '"bad"' }]
+  const { Errors } = await s3.send(new DeleteObjectsCommand({ Bucket, Delete: { Objects } }))
+  assert.equal(Errors?.[0]?.Code, 'PreconditionFailed')
+  assert.equal((await get(s3, 'conditional')).toString(), 'one')
+  await remove(ETag!)
+  await assert.rejects(get(s3, 'conditional'), fails('NoSuchKey', 404))
+  await assert.rejects(remove(ETag!), fails('PreconditionFailed', 412))
+  await assert.rejects(put('conditional', 'two', { IfMatch: ETag! }), fails('NoSuchKey', 404))
+  await put('log', 'line1')
+  await assert.rejects(put('log', 'line2', { WriteOffsetBytes: 5 }), fails('NotImplemented', 501))
+  await assert.rejects(put('log', 'open', { ACL: 'public-read' }), fails('NotImplemented', 501))
+  await assert.rejects(put('log', 'cold', { StorageClass: 'GLACIER' }), fails('NotImplemented', 501))
+  assert.equal((await get(s3, 'log')).toString(), 'line1')
+  const { UploadId } = await s3.send(new CreateMultipartUploadCommand({ Bucket, Key: 'joined' }))
+  const copyPart = (CopySourceRange: string) =>
+    s3.send(
+      new UploadPartCopyCommand({ Bucket, Key: 'joined', UploadId, PartNumber: 1, CopySource: `${Bucket}/log`, CopySourceRange }),
+    )
+  await assert.rejects(copyPart('junk'), fails('InvalidArgument', 400))
+  await assert.rejects(copyPart('bytes=0-1,2-3'), fails('InvalidArgument', 400))
+  await assert.rejects(copyPart('bytes=0-5'), fails('InvalidRange', 416))
+  assert.equal(
+    (await copyPart('bytes=0-4')).CopyPartResult?.ETag,
+    (await s3.send(new HeadObjectCommand({ Bucket, Key: 'log' }))).ETag,
+  )
+  await s3.send(new AbortMultipartUploadCommand({ Bucket, Key: 'joined', UploadId }))
+})
+
+test('07 versions stay behind a marker until they are deleted by their ids; what is kept or held is deleted by nobody', async () => {
+  const kept = { ObjectLockMode: 'COMPLIANCE', ObjectLockRetainUntilDate: new Date(Date.now() + 60_000) } as const
+  await assert.rejects(put('v', 'for ever', kept), fails('InvalidRequest', 400))
+  await assert.rejects(
+    s3.send(new GetObjectLockConfigurationCommand({ Bucket })),
+    fails('ObjectLockConfigurationNotFoundError', 404),
+  )
+  const lock = { Bucket, ObjectLockConfiguration: { ObjectLockEnabled: 'Enabled' } } as const
+  await assert.rejects(s3.send(new PutObjectLockConfigurationCommand(lock)), fails('InvalidBucketState', 409))
   await s3.send(new PutBucketVersioningCommand({ Bucket, VersioningConfiguration: { Status: 'Enabled' } }))
   assert.equal((await s3.send(new GetBucketVersioningCommand({ Bucket }))).Status, 'Enabled')
+  await s3.send(new PutObjectLockConfigurationCommand(lock))
   const first = await put('v', 'first')
-  const second = await put('v', 'second', {
-    ObjectLockMode: 'COMPLIANCE',
-    ObjectLockRetainUntilDate: new Date(Date.now() + 60_000),
-  })
+  const second = await put('v', 'second', kept)
   assert.notEqual(first.VersionId, second.VersionId)
   const { VersionId: marker, DeleteMarker } = await s3.send(new DeleteObjectCommand({ Bucket, Key: 'v' }))
   assert.equal(DeleteMarker, true)
@@ -217,6 +260,19 @@ test('06 versions stay behind a marker until they are deleted by their ids; what
   assert.equal((await get(s3, 'v', { VersionId: first.VersionId })).toString(), 'first')
   const { Versions, DeleteMarkers } = await s3.send(new ListObjectVersionsCommand({ Bucket, Prefix: 'v' }))
   assert.deepEqual([Versions?.length, DeleteMarkers?.[0]?.VersionId], [2, marker])
+  const paged: (string | undefined)[] = []
+  for (let next: { KeyMarker?: string; VersionIdMarker?: string } | undefined = {}; next !== undefined; ) {
+    const page: ListObjectVersionsCommandOutput = await s3.send(
+      new ListObjectVersionsCommand({ Bucket, Prefix: 'v', MaxKeys: 1, ...next }),
+    )
+    paged.push(...[...(page.Versions ?? []), ...(page.DeleteMarkers ?? [])].map(({ VersionId }) => VersionId))
+    const { NextKeyMarker, NextVersionIdMarker } = page
+    next =
+      page.IsTruncated === true
+        ? { KeyMarker: NextKeyMarker ?? '', ...(NextVersionIdMarker ? { VersionIdMarker: NextVersionIdMarker } : {}) }
+        : undefined
+  }
+  assert.deepEqual(paged, [marker, second.VersionId, first.VersionId], 'a version a page')
   await s3.send(new DeleteObjectCommand({ Bucket, Key: 'v', VersionId: marker }))
   assert.equal((await get(s3, 'v')).toString(), 'second')
   const retained = await s3.send(new GetObjectRetentionCommand({ Bucket, Key: 'v' }))
@@ -237,7 +293,7 @@ test('06 versions stay behind a marker until they are deleted by their ids; what
   await assert.rejects(get(s3, 'v', { VersionId: first.VersionId }), fails('NoSuchVersion', 404))
 })
 
-test('07 who may read one folder reads that and nothing else', async () => {
+test('08 who may read one folder reads that and nothing else', async () => {
   const guest = scene.s3(2, scene.accessKey('service:guest'))
   await s3.send(new CreateBucketCommand({ Bucket: 'shop-public' }))
   await s3.send(new PutObjectCommand({ Bucket: 'shop-public', Key: 'open/a', Body: 'open' }))
@@ -253,7 +309,7 @@ test('07 who may read one folder reads that and nothing else', async () => {
   )
 })
 
-test('08 what is deleted is on no disk any more', async () => {
+test('09 what is deleted is on no disk any more', async () => {
   const before = scene.shardFiles(1).length
   assert.ok(before > 0)
   const Objects = ((await s3.send(new ListObjectsV2Command({ Bucket }))).Contents ?? []).map(({ Key }) => ({
@@ -263,7 +319,7 @@ test('08 what is deleted is on no disk any more', async () => {
   await eventually('they are erased', () => scene.shardFiles(1).length < before / 2)
 })
 
-test('09 shards of another ring are kept in a bucket of this one: whole, in parts, in ranges, listed and erased', async () => {
+test('10 shards of another ring are kept in a bucket of this one: whole, in parts, in ranges, listed and erased', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'ringwall-shards-'))
   try {
     const place = {
@@ -307,7 +363,7 @@ test('09 shards of another ring are kept in a bucket of this one: whole, in part
   }
 })
 
-test('10 the console shows a shard that rotted as it is found, named and made anew, and one that was removed, without a command', {
+test('11 the console shows a shard that rotted as it is found, named and made anew, and one that was removed, without a command', {
   skip: consoleSkip,
 }, async () => {
   await put('healed', bytesOf(5_100_001))

@@ -374,7 +374,7 @@ export {
   readPass,
 } from './service-pass.ts'
 export { DENIALS_MAX, isValidator, nodesHash, policyHash, RingState, type StateParts, stateRoot } from './state.ts'
-export { readRingToken, ringIssuer, tokenKeys } from './token-revocation.ts'
+export { isSignedByRing, readRingToken, ringIssuer, tokenKeys } from './token-revocation.ts'
 export {
   newestTransitVersion,
   TRANSIT_KEYS_MAX,

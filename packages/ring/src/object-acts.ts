@@ -38,6 +38,8 @@ export type ObjectAct =
   | { readonly kind: 'bucket.remove'; readonly bucket: string }
   | { readonly kind: 'bucket.version'; readonly bucket: string; readonly versioning: 'on' | 'suspended' }
   | { readonly kind: 'bucket.retain'; readonly bucket: string; readonly retainMs: number }
+  /** From now on versions can be locked. */
+  | { readonly kind: 'bucket.lock'; readonly bucket: string }
   | {
       readonly kind: 'put'
       readonly bucket: string
@@ -103,6 +105,9 @@ export type ObjectRefusalCode =
   | 'BUCKET_EXISTS'
   | 'BUCKET_NOT_EMPTY'
   | 'BUCKET_RESIDENCY'
+  | 'BUCKET_LOCKS'
+  | 'BUCKET_UNLOCKED'
+  | 'BUCKET_UNVERSIONED'
   | 'ACCESS_KEY_UNKNOWN'
   | 'ACCESS_KEY_EXISTS'
   | 'ACCESS_KEY_PROOF'
@@ -159,12 +164,27 @@ export function refusalOfObjectAct(
   if (bucket === undefined) return refuse('BUCKET_UNKNOWN', `there is no bucket ${act.bucket}`)
   if (act.kind === 'bucket.remove')
     return bucket.held === 0 ? undefined : refuse('BUCKET_NOT_EMPTY', `${bucket.held} versions are in ${act.bucket}`)
-  if (act.kind === 'bucket.version') return undefined
+  if (act.kind === 'bucket.version')
+    return act.versioning === 'suspended' && bucket.locks === true
+      ? refuse('BUCKET_LOCKS', `${act.bucket} has object lock: it keeps versions`)
+      : undefined
+  if (act.kind === 'bucket.lock')
+    return bucket.versioning === 'on'
+      ? undefined
+      : refuse('BUCKET_UNVERSIONED', `${act.bucket} keeps no versions: enable versioning first`)
+  if (isLocking(act) && bucket.locks !== true)
+    return refuse('BUCKET_UNLOCKED', `${act.bucket} has no object lock: enable it for the bucket first`)
   if (act.kind === 'bucket.retain')
     return act.retainMs >= bucket.retainMs
       ? undefined
       : refuse('OBJECT_RETAINED', 'how long versions are kept can be made longer, not shorter')
   return refusalOfVersion(state, act, bucket, nowMs)
+}
+
+/** Whether it keeps something from being deleted. */
+function isLocking(act: Extract<ObjectAct, { kind: 'bucket.retain' | 'put' | 'delete' | 'lock' }>): boolean {
+  if (act.kind === 'put') return act.hold || act.retainUntilMs > 0
+  return act.kind === 'bucket.retain' || act.kind === 'lock'
 }
 
 function refusalOfCreation(
@@ -251,6 +271,7 @@ export function withObjectStatement(
   if (act.kind === 'bucket.remove') return objects.withoutBucket(act.bucket)
   const bucket = objects.bucket(act.bucket) as Bucket
   if (act.kind === 'bucket.version') return objects.withBucket({ ...bucket, versioning: act.versioning })
+  if (act.kind === 'bucket.lock') return objects.withBucket({ ...bucket, locks: true })
   if (act.kind === 'bucket.retain') return objects.withBucket({ ...bucket, retainMs: act.retainMs })
   const versions = objects.object(act.bucket, act.key)?.versions ?? []
   if (act.kind === 'lock') {

@@ -64,6 +64,7 @@ const KEYS: Readonly<Record<ObjectAct['kind'], readonly string[]>> = {
   'bucket.remove': ['bucket', 'kind'],
   'bucket.version': ['bucket', 'kind', 'versioning'],
   'bucket.retain': ['bucket', 'kind', 'retainMs'],
+  'bucket.lock': ['bucket', 'kind'],
   put: ['bucket', 'capsule', 'etag', 'expect', 'hold', 'key', 'kind', 'manifest', 'retainUntilMs', 'size', 'version'],
   delete: ['bucket', 'key', 'kind', 'marker', 'version'],
   lock: ['bucket', 'hold', 'key', 'kind', 'retainUntilMs', 'version'],
@@ -83,7 +84,7 @@ function parseAct(value: unknown, { record, matching, whole, printable, fail }: 
     typeof held === 'boolean' ? held : fail(`${where} must be true or false`)
   const version = (held: unknown, where: string): string => matching(held, where, VERSION, '32 hex digits')
   const bucket = matching(fields.bucket, 'body.act.bucket', BUCKET_NAME, BUCKET_NAME_EXPECTED)
-  if (kind === 'bucket.remove') return { bucket, kind }
+  if (kind === 'bucket.remove' || kind === 'bucket.lock') return { bucket, kind }
   if (kind === 'bucket.version') {
     const { versioning } = fields
     if (versioning !== 'on' && versioning !== 'suspended') return fail('body.act.versioning must be on or suspended')

@@ -24,6 +24,7 @@ export const BucketLine = z.strictObject({
   residency: z.array(z.string().min(1).max(63)).max(16),
   versioning: z.enum(['off', 'on', 'suspended']),
   retainMs: Ms.max(RETAIN_MS_MAX),
+  locks: z.literal(true).exactOptional(),
   held: z.int().min(0).max(OBJECT_VERSIONS_MAX),
 })
 

@@ -90,9 +90,9 @@ class Objects {
   }
 }
 
-const created = (policy?: string): Objects => {
+const created = (policy?: string, retainMs = 0): Objects => {
   const objects = new Objects(policy)
-  objects.do({ ...CREATE, bucket: 'photos', residency: ['eu-1', 'eu-2'] })
+  objects.do({ ...CREATE, retainMs, bucket: 'photos', residency: ['eu-1', 'eu-2'] })
   return objects
 }
 const gone = (key: string, version = ''): ObjectAct => ({
@@ -138,6 +138,7 @@ test('without versions a put takes the place of the one before, and a delete lea
 test('with versions what was stays, behind a marker; what is held or retained is deleted by nobody until then', () => {
   const objects = created()
   objects.do({ kind: 'bucket.version', bucket: 'photos', versioning: 'on' })
+  objects.do({ kind: 'bucket.lock', bucket: 'photos' })
   const until = objects.nowMs + 60_000
   objects.do(objects.put('k', { retainUntilMs: until }))
   objects.do(objects.put('k', { hold: true }))
@@ -156,14 +157,37 @@ test('with versions what was stays, behind a marker; what is held or retained is
 })
 
 test('a bucket that keeps everything for a time can keep it longer, not shorter, and a put counts from its block', () => {
-  const objects = created()
-  objects.do({ kind: 'bucket.retain', bucket: 'photos', retainMs: 5_000 })
-  assert.equal(objects.codeOf({ kind: 'bucket.retain', bucket: 'photos', retainMs: 4_999 }), 'OBJECT_RETAINED')
+  const objects = created(undefined, 5_000)
   objects.do(objects.put('k'))
   assert.equal(objects.codeOf(objects.put('k')), 'OBJECT_RETAINED', 'without versions it would take the place of what is kept')
   assert.equal(objects.codeOf(gone('k')), 'OBJECT_RETAINED')
   objects.nowMs += 5_001
   objects.do(gone('k'))
+  objects.do({ kind: 'bucket.version', bucket: 'photos', versioning: 'on' })
+  objects.do({ kind: 'bucket.lock', bucket: 'photos' })
+  objects.do({ kind: 'bucket.retain', bucket: 'photos', retainMs: 6_000 })
+  assert.equal(objects.codeOf({ kind: 'bucket.retain', bucket: 'photos', retainMs: 5_999 }), 'OBJECT_RETAINED')
+})
+
+test('nobody locks anything in a bucket that has no object lock, and one that has it keeps versions', () => {
+  const objects = created()
+  objects.do(objects.put('k'))
+  const lock = { kind: 'lock', bucket: 'photos', key: 'k', version: objects.ids('k')[0]! } as const
+  for (const act of [
+    objects.put('k', { hold: true }),
+    objects.put('k', { retainUntilMs: objects.nowMs + 60_000 }),
+    { ...lock, hold: true, retainUntilMs: 0 },
+    { ...lock, hold: false, retainUntilMs: objects.nowMs + 60_000 },
+    { kind: 'bucket.retain', bucket: 'photos', retainMs: 5_000 } as const,
+  ])
+    assert.equal(objects.codeOf(act), 'BUCKET_UNLOCKED', JSON.stringify(act))
+  assert.equal(objects.codeOf({ kind: 'bucket.lock', bucket: 'photos' }), 'BUCKET_UNVERSIONED')
+  objects.do({ kind: 'bucket.version', bucket: 'photos', versioning: 'on' })
+  objects.do({ kind: 'bucket.lock', bucket: 'photos' })
+  assert.equal(objects.codeOf({ kind: 'bucket.version', bucket: 'photos', versioning: 'suspended' }), 'BUCKET_LOCKS')
+  objects.do({ ...lock, hold: true, retainUntilMs: 0 })
+  const again = parseSnapshot(objects.app.ring, Buffer.concat([...objects.app.snapshot(objects.state)]))
+  assert.equal(again.objects.bucket('photos')?.locks, true)
 })
 
 test('objects are in the snapshot and the root, the sealing key is not replaced while there are any, and lists are in the order of bytes', () => {

@@ -30,6 +30,8 @@ export interface Bucket {
   readonly versioning: 'off' | 'on' | 'suspended'
   /** How long every version is kept at least; 0: it may be deleted. */
   readonly retainMs: number
+  /** Versions in it can be locked; it stays so, and keeps versions. Absent: they cannot. */
+  readonly locks?: true
   /** Of versions in it, markers too. */
   readonly held: number
 }

@@ -4,7 +4,7 @@ import type { ObjectService } from '../objects/object-service.ts'
 import type { S3Call } from './s3-call.ts'
 import { S3Error } from './s3-error.ts'
 import { list, shownVersion } from './s3-listing.ts'
-import type { S3Objects } from './s3-objects.ts'
+import { refuseUntaken, type S3Objects } from './s3-objects.ts'
 import { s3ErrorOf } from './s3-refusals.ts'
 import { awsEncode } from './sigv4.ts'
 import { childText, type XmlNode } from './xml.ts'
@@ -35,13 +35,6 @@ export class S3Buckets {
         return this.#mayWrite(call, name)
       }
     })
-    const owner: XmlNode = [
-      'Owner',
-      [
-        ['ID', identity],
-        ['DisplayName', identity],
-      ],
-    ]
     const buckets = shown.map(
       ({ name, atMs }): XmlNode => [
         'Bucket',
@@ -51,7 +44,7 @@ export class S3Buckets {
         ],
       ],
     )
-    call.sendXml('ListAllMyBucketsResult', [owner, ['Buckets', buckets]])
+    call.sendXml('ListAllMyBucketsResult', [ownerNode(identity), ['Buckets', buckets]])
   }
 
   #mayWrite(call: S3Call, name: string): boolean {
@@ -68,11 +61,14 @@ export class S3Buckets {
     this.#objects.need(call, 'write', name, '')
     if (Number(call.header('content-length') ?? 0) > 0 || call.header('transfer-encoding') !== undefined)
       await call.xml('CreateBucketConfiguration')
+    refuseUntaken(call)
     const before = this.#service.state.objects.bucket(name)
     if (before !== undefined) throw new S3Error('BucketAlreadyOwnedByYou', `there is a bucket ${name} already`)
     await this.#service.createBucket(call.client, name)
-    if (call.header('x-amz-bucket-object-lock-enabled')?.toLowerCase() === 'true')
+    if (call.header('x-amz-bucket-object-lock-enabled')?.toLowerCase() === 'true') {
       await this.#service.act(call.client, { kind: 'bucket.version', bucket: name, versioning: 'on' })
+      await this.#service.act(call.client, { kind: 'bucket.lock', bucket: name })
+    }
     call.sendEmpty(200, { location: `/${name}` })
   }
 
@@ -116,8 +112,10 @@ export class S3Buckets {
   }
 
   lock(call: S3Call, name: string): void {
-    const { retainMs } = this.#objects.bucket(name)
+    const { retainMs, locks } = this.#objects.bucket(name)
     this.#objects.need(call, 'read', name, '')
+    if (locks !== true && retainMs === 0)
+      throw new S3Error('ObjectLockConfigurationNotFoundError', 'the bucket has no object lock')
     const retention: XmlNode = [
       'DefaultRetention',
       [
@@ -130,7 +128,7 @@ export class S3Buckets {
   }
 
   async setLock(call: S3Call, name: string): Promise<void> {
-    this.#objects.bucket(name)
+    const { locks } = this.#objects.bucket(name)
     this.#objects.need(call, 'write', name, '')
     const wanted = await call.xml('ObjectLockConfiguration')
     const retention = wanted.children.find((one) => one.name === 'Rule')?.children.find((one) => one.name === 'DefaultRetention')
@@ -142,7 +140,8 @@ export class S3Buckets {
     const retainMs = ((days ?? 0) + 365 * (years ?? 0)) * DAY_MS
     if (!Number.isSafeInteger(retainMs) || retainMs < 0 || retainMs > 36_500 * DAY_MS)
       throw new S3Error('InvalidArgument', 'Days or Years must be whole numbers, of a hundred years at most')
-    await this.#service.act(call.client, { kind: 'bucket.retain', bucket: name, retainMs })
+    if (locks !== true) await this.#service.act(call.client, { kind: 'bucket.lock', bucket: name })
+    if (retention !== undefined) await this.#service.act(call.client, { kind: 'bucket.retain', bucket: name, retainMs })
     call.sendEmpty(200)
   }
 
@@ -177,6 +176,7 @@ export class S3Buckets {
           ['ETag', `"${version.etag}"`],
           ['Size', version.size],
           ['StorageClass', 'STANDARD'],
+          ...(isSecond && query.get('fetch-owner') !== 'true' ? [] : [ownerNode(version.by)]),
         ],
       ],
     )
@@ -200,7 +200,6 @@ export class S3Buckets {
     call.sendXml('ListBucketResult', [...head, ...contents, ...common])
   }
 
-  /** All versions of a key come in one page. */
   listVersions(call: S3Call, name: string): void {
     this.#objects.bucket(name)
     const { query } = call
@@ -209,9 +208,16 @@ export class S3Buckets {
     const delimiter = query.get('delimiter') ?? ''
     const most = call.whole('max-keys', 0, KEYS_MAX, KEYS_MAX)
     const after = query.get('key-marker') ?? ''
-    const all = ({ key, versions }: ObjectEntry) =>
-      versions.toReversed().map((version, at) => ({ key, version, isLatest: at === 0 }))
-    const found = list(this.#service.state.objects.list(name), { prefix, delimiter, after, most }, all)
+    const afterVersion = query.get('version-id-marker') ?? ''
+    if (afterVersion !== '' && after === '') throw new S3Error('InvalidArgument', 'a version-id-marker goes with a key-marker')
+    const all = ({ key, versions }: ObjectEntry) => {
+      const shown = versions.toReversed().map((version, at) => ({ key, version, isLatest: at === 0 }))
+      // One that is gone meanwhile was the end of a page: rather some twice than some never.
+      return key === after ? shown.slice(shown.findIndex(({ version }) => shownVersion(version) === afterVersion) + 1) : shown
+    }
+    const asked = { prefix, delimiter, after, isWithin: afterVersion !== '', most }
+    const found = list(this.#service.state.objects.list(name), asked, all)
+    const last = found.items.at(-1)
     const text = textOf(query)
     const items = found.items.map(({ key, version, isLatest }): XmlNode => {
       const said: XmlNode[] = [
@@ -228,11 +234,13 @@ export class S3Buckets {
       ['Name', name],
       ['Prefix', text(prefix)],
       ['KeyMarker', text(after)],
+      ['VersionIdMarker', afterVersion],
       ['MaxKeys', most],
       ...(delimiter === '' ? [] : [['Delimiter', text(delimiter)] as const]),
       ...(query.get('encoding-type') === 'url' ? [['EncodingType', 'url'] as const] : []),
       ['IsTruncated', found.isTruncated],
       ...(found.isTruncated ? [['NextKeyMarker', text(found.next)] as const] : []),
+      ...(found.isTruncated && last?.key === found.next ? [['NextVersionIdMarker', shownVersion(last.version)] as const] : []),
       ...items,
       ...common,
     ])
@@ -272,9 +280,13 @@ export class S3Buckets {
     const each = async (element: (typeof named)[number]): Promise<void> => {
       const key = childText(element, 'Key') ?? ''
       const version = childText(element, 'VersionId')
+      const etag = childText(element, 'ETag')
       const said: XmlNode[] = [['Key', key], ...(version === undefined ? [] : [['VersionId', version] as const])]
       try {
-        const headers = await this.#objects.removeOne(call, name, key, version)
+        if (['LastModifiedTime', 'Size'].some((condition) => childText(element, condition) !== undefined))
+          throw new S3Error('NotImplemented', 'of conditions, ETag is taken')
+        const condition = (header: string): string | undefined => (header === 'if-match' ? etag : undefined)
+        const headers = await this.#objects.removeOne(call, name, key, version, condition)
         if (headers['x-amz-delete-marker'] !== undefined) {
           said.push(['DeleteMarker', true])
           if (headers['x-amz-version-id'] !== undefined) said.push(['DeleteMarkerVersionId', headers['x-amz-version-id']])
@@ -288,6 +300,16 @@ export class S3Buckets {
     for (let at = 0; at < named.length; at += AT_ONCE) await Promise.all(named.slice(at, at + AT_ONCE).map(each))
     call.sendXml('DeleteResult', results)
   }
+}
+
+function ownerNode(identity: string): XmlNode {
+  return [
+    'Owner',
+    [
+      ['ID', identity],
+      ['DisplayName', identity],
+    ],
+  ]
 }
 
 /** Keys may have what XML cannot hold: clients ask for them encoded then. */

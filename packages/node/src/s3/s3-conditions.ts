@@ -21,6 +21,20 @@ export function checkConditions(header: Header, { etag, atMs }: ObjectVersion, p
   if (isSame) throw prefix === '' ? new S3Error('NotModified', 'it is as it was') : failed('if-none-match or if-modified-since')
 }
 
+/**
+ * Whether a deletion says what it expects to delete. @param version What it would; undefined: nothing is there.
+ * @throws {S3Error} PreconditionFailed, when something else is there
+ */
+export function checkRemoval(header: Header, version: ObjectVersion | undefined): boolean {
+  const untaken = ['if-none-match', 'if-modified-since', 'x-amz-if-match-last-modified-time', 'x-amz-if-match-size']
+  const asked = untaken.find((name) => header(name) !== undefined)
+  if (asked !== undefined) throw new S3Error('NotImplemented', `${asked} of a deletion is not taken`)
+  if (header('if-match') === undefined && header('if-unmodified-since') === undefined) return false
+  if (version === undefined || version.marker) throw new S3Error('PreconditionFailed', 'there is no such object')
+  checkConditions(header, version)
+  return true
+}
+
 /** What a put expects: as `ObjectAct.expect`. @throws {S3Error} */
 export function expectOf(header: Header): string {
   const [match, noneMatch] = [header('if-match'), header('if-none-match')]
@@ -51,4 +65,14 @@ export function rangeOf(text: string | undefined, size: number): readonly [start
   if (last !== '' && Number(last) < start) return undefined
   if (start >= size) throw new S3Error('InvalidRange', `the object has ${size} bytes`)
   return [start, end]
+}
+
+/** The range of an object that a part is copied from: first and last byte, both there. @throws {S3Error} InvalidArgument, InvalidRange */
+export function copyRangeOf(text: string | undefined, size: number): readonly [start: number, end: number] | undefined {
+  if (text === undefined) return undefined
+  const found = /^bytes=(\d{1,15})-(\d{1,15})$/.exec(text.trim())
+  const [first, last] = [Number(found?.[1]), Number(found?.[2])]
+  if (found === null || first > last) throw new S3Error('InvalidArgument', 'x-amz-copy-source-range must be bytes=FIRST-LAST')
+  if (last >= size) throw new S3Error('InvalidRange', `the object has ${size} bytes`)
+  return [first, last + 1]
 }

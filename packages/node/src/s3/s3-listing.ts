@@ -6,6 +6,8 @@ export interface ListAsked {
   readonly delimiter: string
   /** Keys after this one. */
   readonly after: string
+  /** And what `itemsOf` has left of this one itself. */
+  readonly isWithin?: boolean
   readonly most: number
 }
 
@@ -26,13 +28,13 @@ function isAfter(key: string, than: string): boolean {
 /** @param entries In the order of their keys. @param itemsOf What of an entry is listed. */
 export function list<Item>(
   entries: readonly ObjectEntry[],
-  { prefix, delimiter, after, most }: ListAsked,
+  { prefix, delimiter, after, isWithin = false, most }: ListAsked,
   itemsOf: (entry: ObjectEntry) => readonly Item[],
 ): Listed<Item> {
   const items: Item[] = []
   const common: string[] = []
   let last = ''
-  for (const entry of entries.slice(firstAfter(entries, after))) {
+  for (const entry of entries.slice(firstAfter(entries, after, isWithin))) {
     const { key } = entry
     if (!key.startsWith(prefix)) {
       if (isAfter(key, prefix)) break
@@ -43,21 +45,24 @@ export function list<Item>(
     const at = delimiter === '' ? -1 : key.indexOf(delimiter, prefix.length)
     const shared = at < 0 ? undefined : key.slice(0, at + delimiter.length)
     if (shared !== undefined && (shared === common.at(-1) || (after.startsWith(shared) && after !== ''))) continue
-    if (items.length + common.length >= most) return { items, common, isTruncated: most > 0, next: last }
-    if (shared === undefined) items.push(...of)
-    else common.push(shared)
-    last = shared ?? key
+    for (const item of shared === undefined ? of : of.slice(0, 1)) {
+      if (items.length + common.length >= most) return { items, common, isTruncated: most > 0, next: last }
+      if (shared === undefined) items.push(item)
+      else common.push(shared)
+      last = shared ?? key
+    }
   }
   return { items, common, isTruncated: false, next: '' }
 }
 
 /** By bisection. */
-function firstAfter(entries: readonly ObjectEntry[], after: string): number {
+function firstAfter(entries: readonly ObjectEntry[], after: string, isWithin: boolean): number {
   if (after === '') return 0
   let [low, high] = [0, entries.length]
   while (low < high) {
     const middle = (low + high) >> 1
-    if (isAfter((entries[middle] as ObjectEntry).key, after)) high = middle
+    const { key } = entries[middle] as ObjectEntry
+    if (isAfter(key, after) || (isWithin && key === after)) high = middle
     else low = middle + 1
   }
   return low

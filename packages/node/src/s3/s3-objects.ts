@@ -8,7 +8,7 @@ import { BodyReader } from '../objects/pour.ts'
 import { written } from '../objects/shard-server.ts'
 import type { Body } from './s3-body.ts'
 import type { S3Call } from './s3-call.ts'
-import { checkConditions, expectOf, rangeOf } from './s3-conditions.ts'
+import { checkConditions, checkRemoval, copyRangeOf, expectOf, rangeOf } from './s3-conditions.ts'
 import { S3Error } from './s3-error.ts'
 import { shownVersion } from './s3-listing.ts'
 import type { Turns } from './s3-turns.ts'
@@ -20,6 +20,26 @@ const PART_BYTES_MIN = 5_242_880
 const KEPT_HEADERS = ['cache-control', 'content-disposition', 'content-encoding', 'content-language', 'content-type', 'expires']
 /** Query and the header that it sets, of a GET. */
 const RESPONSE_HEADERS = KEPT_HEADERS.map((name) => [`response-${name}`, name] as const)
+
+/** Headers that ask for what is not there: to leave them out of account would be to promise it. */
+const UNTAKEN =
+  /^x-amz-(?:server-side-encryption-(?:customer|aws|context|bucket)|grant-|website|tagging$|write-offset-bytes$|object-ownership$)/
+/** Those with values that say what happens anyway. */
+const TAKEN: ReadonlyMap<string, readonly string[]> = new Map([
+  ['x-amz-acl', ['private', 'bucket-owner-full-control']],
+  ['x-amz-server-side-encryption', ['AES256']],
+  ['x-amz-storage-class', ['STANDARD']],
+])
+
+/** @throws {S3Error} NotImplemented */
+export function refuseUntaken({ request }: S3Call): void {
+  for (const [name, value] of Object.entries(request.headers)) {
+    const taken = TAKEN.get(name)
+    if (UNTAKEN.test(name)) throw new S3Error('NotImplemented', `${name} is not taken`)
+    if (taken !== undefined && !taken.includes(String(value)))
+      throw new S3Error('NotImplemented', `of ${name}, ${taken.join(' and ')} can be asked for`)
+  }
+}
 
 interface Found {
   readonly bucket: Bucket
@@ -82,6 +102,7 @@ export class S3Objects {
     let range = rangeOf(header('range'), version.size)
     const part = call.whole('partNumber', 1, OBJECT_PARTS_MAX, 0)
     if (part > 0) {
+      if (header('range') !== undefined) throw new S3Error('InvalidRequest', 'a range and a part exclude each other')
       if (part > manifest.parts.length) throw new S3Error('InvalidRange', `the object has ${manifest.parts.length} parts`)
       const start = manifest.parts.slice(0, part - 1).reduce((sum, { size }) => sum + size, 0)
       range = [start, start + (manifest.parts[part - 1]?.size ?? 0)]
@@ -150,9 +171,7 @@ export class S3Objects {
       throw new S3Error('InvalidArgument', 'a header of the object is malformed')
     if (headers.reduce((sum, [name, value]) => sum + name.length + value.length, 0) > OBJECT_HEADERS_BYTES_MAX - 256)
       throw new S3Error('MetadataTooLarge', `the object’s headers have more than ${OBJECT_HEADERS_BYTES_MAX - 256} bytes`)
-    for (const name of Object.keys(call.request.headers))
-      if (/^x-amz-(server-side-encryption-customer|acl$|grant-|website|tagging$)/.test(name) && name !== 'x-amz-acl')
-        throw new S3Error('NotImplemented', `${name} is not taken`)
+    refuseUntaken(call)
     const mode = call.header('x-amz-object-lock-mode')
     if (mode !== undefined && mode !== 'COMPLIANCE') throw new S3Error('NotImplemented', 'the lock’s mode must be COMPLIANCE')
     const until = call.header('x-amz-object-lock-retain-until-date')
@@ -175,10 +194,18 @@ export class S3Objects {
     return bucket
   }
 
+  /** As `ObjectAct.expect`. @throws {S3Error} */
+  #expected(call: S3Call, bucket: Bucket, key: string): string {
+    const expect = expectOf((name) => call.header(name))
+    if (expect !== '' && expect !== '-' && this.#find(bucket, key, undefined).version.marker)
+      throw new S3Error('NoSuchKey', 'the object is deleted')
+    return expect
+  }
+
   async put(call: S3Call, bucketName: string, key: string): Promise<void> {
     const bucket = this.#forWriting(call, bucketName, key)
     const settings = this.#settings(call)
-    const expect = expectOf((name) => call.header(name))
+    const expect = this.#expected(call, bucket, key)
     const body = call.body()
     const draft = this.#service.draft(bucket, key)
     let headers = settings.headers
@@ -235,30 +262,45 @@ export class S3Objects {
   }
 
   async remove(call: S3Call, bucketName: string, key: string): Promise<void> {
-    const headers = await this.removeOne(call, bucketName, key, call.query.get('versionId'))
+    const headers = await this.removeOne(call, bucketName, key, call.query.get('versionId'), (name) => call.header(name))
     call.sendEmpty(204, headers)
   }
 
-  /** @throws {S3Error} And what the ring refuses it with. What is not there is deleted. */
+  /**
+   * What is not there is deleted.
+   *
+   * @param header Of its conditions.
+   * @throws {S3Error} And what the ring refuses it with.
+   */
   async removeOne(
     call: S3Call,
     bucketName: string,
     key: string,
     named: string | undefined,
+    header: (name: string) => string | undefined,
   ): Promise<Readonly<Record<string, string>>> {
     const bucket = this.#forWriting(call, bucketName, key)
     const versions = this.#service.state.objects.object(bucketName, key)?.versions ?? []
+    const version = named === undefined ? versions.at(-1) : versions.find((one) => shownVersion(one) === named)
+    const isConditional = checkRemoval(header, version)
     if (named !== undefined) {
-      const version = versions.find((one) => shownVersion(one) === named)
-      if (version !== undefined)
-        await this.#service.act(call.client, { kind: 'delete', bucket: bucketName, key, marker: '', version: version.id })
+      if (version !== undefined) await this.#removeVersion(call, bucketName, key, version)
       return { 'x-amz-version-id': named, ...(version?.marker === true ? { 'x-amz-delete-marker': 'true' } : {}) }
     }
-    if (versions.length === 0) return {}
+    if (version === undefined) return {}
+    // By its id: of one that was put meanwhile nobody said that it may go.
+    if (isConditional && bucket.versioning === 'off') {
+      await this.#removeVersion(call, bucketName, key, version)
+      return {}
+    }
     const marker = randomBytes(16).toString('hex')
     await this.#service.act(call.client, { kind: 'delete', bucket: bucketName, key, marker, version: '' })
     if (bucket.versioning === 'off') return {}
     return { 'x-amz-delete-marker': 'true', 'x-amz-version-id': bucket.versioning === 'on' ? marker : 'null' }
+  }
+
+  async #removeVersion(call: S3Call, bucket: string, key: string, { id }: ObjectVersion): Promise<void> {
+    await this.#service.act(call.client, { kind: 'delete', bucket, key, marker: '', version: id })
   }
 
   /** @throws {S3Error} */
@@ -309,7 +351,7 @@ export class S3Objects {
     const draft = this.#service.draft(bucket, key)
     const { blob, etag, manifest } = await this.#copied(call, source, draft, undefined)
     const headers = replaces ? settings.headers : manifest.headers.filter(([name]) => !name.startsWith('x-amz-checksum-'))
-    const expect = expectOf((name) => call.header(name))
+    const expect = this.#expected(call, bucket, key)
     await this.#service.commit(call.client, draft, [blob], { ...settings, headers, etag, expect })
     draft.objectKey.fill(0)
     for (const [name, value] of Object.entries(this.#versionHeader(bucket, draft))) call.response.setHeader(name, value)
@@ -344,7 +386,7 @@ export class S3Objects {
       throw new S3Error('InvalidArgument', `partNumber is from 1 to ${OBJECT_PARTS_MAX}`)
     if (call.header('x-amz-copy-source') !== undefined) {
       const source = this.#source(call)
-      const range = rangeOf(call.header('x-amz-copy-source-range'), source.version.size)
+      const range = copyRangeOf(call.header('x-amz-copy-source-range'), source.version.size)
       const { blob, etag } = await this.#copied(call, source, upload.draft, range)
       upload.parts.set(number, { blob, etag, atMs: Date.now() })
       call.sendXml('CopyPartResult', [
@@ -399,7 +441,7 @@ export class S3Objects {
 
   async completeUpload(call: S3Call, bucketName: string, key: string): Promise<void> {
     const upload = this.#upload(call, bucketName, key)
-    const expect = expectOf((name) => call.header(name))
+    const expect = this.#expected(call, upload.draft.bucket, key)
     const asked = (await call.xml('CompleteMultipartUpload')).children.filter(({ name }) => name === 'Part')
     if (asked.length === 0) throw new S3Error('MalformedXML', 'there is no part')
     let before = 0
