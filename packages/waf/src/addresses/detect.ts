@@ -23,7 +23,10 @@ const SPECIAL: readonly (readonly [name: string, base: number, bits: number])[] 
 ]
 
 const INSIDE_NAMES =
-  /^(?:localhost|localtest\.me|lvh\.me|vcap\.me|metadata|instance-data|rancher-metadata|kubernetes|ip6-(?:localhost|loopback)|host\.docker\.internal)$|\.(?:localhost|localdomain|local|internal|intranet|corp|lan|home\.arpa|consul|svc|cluster\.local)$|^kubernetes\.default|^metadata\.|(?:^|[.-])(?:\d{1,3}[.-]){3}\d{1,3}\.(?:nip|xip|sslip)\.io$/
+  /^(?:localhost|localtest\.me|lvh\.me|vcap\.me|metadata|instance-data|rancher-metadata|kubernetes|ip6-(?:localhost|loopback)|host\.docker\.internal)$|\.(?:localhost|localdomain|local|internal|intranet|corp|lan|home\.arpa|consul|svc|cluster\.local)$|^kubernetes\.default|^metadata\.|(?:^|[.-])(?:\d{1,3}[.-]){3}\d{1,3}\.(?:nip|xip|sslip)\.io$|\.(?:rbndr\.us|1u\.ms)$/
+
+/** The services of clouds that give a machine its credentials, where another host is to send us. */
+const METADATA_BEHIND = /[?&=#]https?:\/\/(?:169\.254\.169\.254|100\.100\.100\.200|metadata\.google\.internal|\[fd00:ec2)/i
 
 /** Where programs on a person's own machine wait for the answer to a login (RFC 8252 section 7.3): their browser goes there, no server. */
 const OWN_RETURN =
@@ -33,6 +36,7 @@ const OWN_RETURN =
 export function insideAddress(text: string): string | undefined {
   const host = hostOf(text)
   if (host === undefined || OWN_RETURN.test(text)) return undefined
+  if (METADATA_BEHIND.test(text)) return 'metadata service, behind a redirect'
   const name = host.toLowerCase().replace(/\.$/, '')
   if (name.startsWith('[')) return ofIpv6(name.slice(1).replace(/\].*$/, ''))
   const address = ipv4(name)

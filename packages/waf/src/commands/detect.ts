@@ -277,6 +277,7 @@ function mayBegin(text: string, from: number): boolean {
   if (at === start) return at < text.length && !';|&`\n\r#,=)'.includes(text[at]!) && text.charCodeAt(at) !== 0
   const next = text.charCodeAt(at)
   if (at < text.length && !isBlank(next) && !';|&`)<>#'.includes(text[at]!)) return true
+  if (text.startsWith('``', at)) return true
   return COMMANDS.has(text.slice(start, at).toLowerCase()) || /\.exe$/i.test(text.slice(start, at))
 }
 
@@ -318,6 +319,12 @@ function readCommand(text: string, from: number): Command {
   for (; at < stop; at += 1) {
     const code = text.charCodeAt(at)
     const char = text[at]!
+    // The output of nothing, in the middle of a name.
+    if (char === '`' && inWord && /^``[A-Za-z]/.test(text.slice(at, at + 3))) {
+      hidden = true
+      at += 1
+      continue
+    }
     if (
       code === 10 ||
       code === 13 ||

@@ -49,7 +49,7 @@ const AFTER = '(?=$|[CR)lpU;BHL])'
 /** Shapes in order; `$` stands for nothing here but the end of the tokens. */
 const IN_STRING: readonly (readonly [name: string, shape: RegExp])[] = [
   ['comment after string', /^s\)*;?C$/],
-  ['condition', new RegExp(`^s\\)*[lp]k*\\(*${Q}k?ok?\\(*(?:${Q}\\)*${AFTER}|[EcFf])`)],
+  ['condition', new RegExp(`^s\\)*[lp]k*\\(*${Q}(?:a[nsvfg]){0,3}k?ok?\\(*(?:${Q}\\)*${AFTER}|[EcFf])`)],
   ['condition', /^s\)*[lp]k*\(*(?:[nvfgF]\)*[CR;lp)BHLU]|[vF]\)*$|d$|wC$|n$|s\)*C$)/],
   ['condition', /^s\)*ok?n[lp]/],
   ['query in condition', /^s\)*[lp][kwfg]*\(+E|^s\)*[lp]\(*c/],
@@ -82,7 +82,7 @@ const BARE: readonly (readonly [name: string, shape: RegExp])[] = [
   ['second statement', /^[nswvfg]?\)*;+\(*(?:D|W|E[nvfFg(aA]|Ew[,M(C])/],
   [
     'query as operand',
-    /^[nsvw]\)*k?[oa]\(+E(?!w\))|^[nv]\)*k?[oa]\(*(?:cw|F)|^w\)*k?[oa]\(*(?:cw[ns(]|F)|^[nsvw],\(+[Ec]|^[nsv]\)*\(+E[^;]*M|^[nsv]\)+Mw.{0,6}o/,
+    /^[nsvw]\)*k?[oa]\(+E(?!w\))|^[nv]\)*k?[oa]\(*(?:cw|F)|^w\)*k?[oa]\(*(?:cw[ns(]|F)|^[nsvw],(?:F|\(+[Ec])|^[nsv]\)*\(+E[^;]*M|^[nsv]\)+Mw.{0,6}o/,
   ],
   ['query as value', /^\(+EA?[^w;]{0,30}[MF]|^\(*EA?(?:F|v)|^\(+E[^;]{1,30}M[^;]{1,12}\)$|^\(*c(?:w\(*(?:non|E)|F)/],
   ['delay', /^\(*F\)*(?:$|C|a)|^[lp]k*\(*F\)*(?:$|[CR;)l])|^[lp]k*nC|^B\(*F|^[nsvfgw]?\)*W|^[nsvfg]\)*F/],
@@ -99,6 +99,8 @@ const SAME_NAMES =
   /^\s{0,8}(?:['"]?[\w-]{1,40}['")]{0,4}\s{1,8}|['"]\)?\s{0,8}|\s{1,8})(?:or|and|xor|\|\||&&)\s{1,8}(?:not\s{1,8})?\(?([a-z_]\w{0,20})\s{0,4}(?:=|like)\s{0,4}\1\)?\s{0,8}(?:$|--|#|\/\*|;)/i
 /** A string that is ended, something that is joined to it, and a string begun for what follows: `' || password || '`. */
 const JOINED_INTO_STRING = /^[^'"]*(['"])\s*\|\|?[^'"|]+(?:\|\|?[^'"|]+)*\|\|?\s*\1\w*$/
+/** Sums in the middle of a string that is ended and begun again: `'-0-'` is 0, which every text is equal to. */
+const SUM_IN_STRING = /^[^'"\s]{0,20}(['"])\s{0,4}[-+*^&|]{1,2}\s{0,4}\d{1,8}\s{0,4}[-+*^&|]{1,2}\s{0,4}\1$/
 /** A comment is of no use before a number, but to hide from filters where a path or a word ends: a `UNION` that follows tells. */
 const UNION_BEHIND_COMMENT = /\*\/\s{0,8}\d{1,12}\s{1,8}union\s{1,8}(?:all|distinct)\b/i
 
@@ -106,6 +108,7 @@ const UNION_BEHIND_COMMENT = /\*\/\s{0,8}\d{1,12}\s{1,8}union\s{1,8}(?:all|disti
 export function sqlInjectionShape(text: string): string | undefined {
   const value = plainQuotes(text)
   if (CONSTANT_CONDITION.test(value) || SAME_NAMES.test(value)) return 'condition'
+  if (SUM_IN_STRING.test(value)) return 'joined into a string'
   if (value.includes('|') && JOINED_INTO_STRING.test(value)) return 'joined into a string'
   if (value.includes('*/') && UNION_BEHIND_COMMENT.test(value)) return 'union'
   const bare = judge(foldTokens(sqlTokens(value, 0)), BARE)

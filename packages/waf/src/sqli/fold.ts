@@ -32,6 +32,7 @@ const FOLDS: readonly (readonly [pattern: RegExp, replacement: string, where?: '
   [/f\([nswvfgo,aAlkMpcx.]*\)/g, 'f', 'parentheses'],
   [/g\([nswvfgo,aAlkMpcx.]*\)/g, 'g', 'parentheses'],
   [/v\.w/g, 'v'],
+  [/F\.[wg]/g, 'F'],
   // A query as an argument or in parentheses of its own.
   [/([(,])\(E[^()]*[MnfF][^()]*\)/g, '$1F', 'parentheses'],
   // An operand in parentheses of its own.

@@ -12,7 +12,7 @@
  *   ( ) , ; .  themselves  x anything else
  */
 import { SQL_TOKENS_MAX } from '../limits.ts'
-import { DANGEROUS, FUNCTIONS, STATEMENT_OBJECTS, WORDS } from './words.ts'
+import { DANGEROUS, FUNCTIONS, PACKAGES, STATEMENT_OBJECTS, WORDS } from './words.ts'
 
 /** The most that is kept before it is looked at how it ends. */
 const KINDS_MAX = SQL_TOKENS_MAX + 1
@@ -145,10 +145,12 @@ class Tokenizer {
     if (NILADIC.has(word) && !called) return FUNCTION
     if (BEGINNINGS.has(word) && nextMark(text, end) === ';') return X
     if (called && DANGEROUS.has(word) && (last !== DOT || word === 'receive_message' || word === 'get_host_address')) return F
+    if (text.charCodeAt(end) === DOT && PACKAGES.has(word)) return F
     if (last === DOT) return called ? OTHER_FUNCTION : W
     const known = WORDS.get(word)
     if (known !== undefined) return known.length === 1 ? known.charCodeAt(0) : this.#phrase(word, end)
     if (called && (word === 'exec' || word === 'execute') && last === SEMICOLON) return STATEMENT
+    if (called && word === 'copy' && /^[^;]{1,80}\)\s{0,4}to\s{1,4}program\b/i.test(text.slice(end, end + 120))) return STATEMENT
     if (called) return FUNCTIONS.has(word) ? FUNCTION : OTHER_FUNCTION
     const objects = STATEMENT_OBJECTS.get(word)
     return objects?.test(text.slice(end, end + 80)) === true ? STATEMENT : W

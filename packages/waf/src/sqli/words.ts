@@ -50,6 +50,11 @@ export const DANGEROUS: ReadonlySet<string> = new Set(
   ),
 )
 
+/** Packages of Oracle whose procedures reach out of the database. */
+export const PACKAGES: ReadonlySet<string> = new Set(
+  words('utl_http utl_inaddr utl_smtp utl_tcp utl_file dbms_ldap dbms_pipe dbms_java dbms_scheduler httpuritype'),
+)
+
 export const FUNCTIONS: ReadonlySet<string> = new Set(
   words(
     'ascii ord char chr nchar unicode concat concat_ws group_concat string_agg listagg substr substring mid left right length len char_length count sum min max avg if iif ifnull isnull nullif coalesce version user current_user session_user system_user database schema db_name user_name host_name hex unhex conv convert cast floor rand round abs md5 sha1 now sysdate curdate current_timestamp exists row lower upper trim replace reverse repeat instr locate position find_in_set encode decode to_char to_number sqlite_version current_setting last_insert_id connection_id uuid json_extract bin oct name_const object_id serverproperty typeof printf quote strcmp',
