@@ -214,7 +214,33 @@ test('10 a client library of HashiCorp Vault reads and writes versions, encrypts
   assert.equal((await web.read('secret/metadata/web/db')).data.versions['1'].destroyed, true)
   assert.equal(await status(web.read('secret/data/web/db?version=1')), 404)
   assert.equal(await status(web.read('secret/data/shop/db')), 403)
-  assert.equal(await status(client(`${pass.slice(0, -1)}${pass.endsWith('A') ? 'B' : 'A'}`).read('secret/data/web/db')), 403)
+  // Its form is right, and its service: the ring did not sign it.
+  const forged = pass.replace(/[^.]+$/, 'A'.repeat(86))
+  const raw = async (path: string, token: string, init: RequestInit = {}): Promise<readonly [number, string]> => {
+    const answer = await fetch(`${ring.client(3).baseUrl}/v1/${path}`, { ...init, headers: { 'x-vault-token': token } })
+    return [answer.status, await answer.text()]
+  }
+  for (const path of [
+    'auth/token/lookup-self',
+    'secret/metadata/web?list=true',
+    'secret/metadata/web/db',
+    'secret/data/web/none',
+  ])
+    assert.deepEqual([(await raw(path, forged))[0], (await raw(path, pass))[0] === 403], [403, false], path)
+  assert.equal(await status(client(forged).list('secret/metadata/web')), 403)
+  assert.equal(await status(client('').approleLogin({ role_id: 'web', secret_id: forged })), 400)
+  const numbers = '{"data":{"id":12345678901234567890,"rate":1.0}}'
+  const puts = await Promise.all([1, 2].map(() => raw('secret/data/web/numbers', pass, { method: 'POST', body: numbers })))
+  assert.deepEqual(
+    puts.map(([code]) => code),
+    [200, 200],
+  )
+  await eventually('it is read as it was put', async () =>
+    (await raw('secret/data/web/numbers', pass))[1].includes(`${numbers.slice(0, -1)},"metadata"`),
+  )
+  const [code, problem] = await raw('secret/data/web/numbers', pass, { method: 'POST', body: '{' })
+  assert.deepEqual([code, problem], [400, '{"errors":["the body is no JSON"]}'])
+  assert.equal((await raw('secret/metadata/web/never', pass, { method: 'DELETE' }))[0], 204)
   for (const [name, use] of [
     ['web/cards', 'encrypt'],
     ['web/orders', 'sign'],
@@ -234,10 +260,14 @@ test('10 a client library of HashiCorp Vault reads and writes versions, encrypts
   const { hmac } = (await web.write('transit/hmac/web/ids', { input: base64('id') })).data
   assert.equal((await web.write('transit/verify/web/ids', { input: base64('id'), hmac })).data.valid, true)
   assert.equal(await status(web.write('transit/decrypt/shop/cards', { ciphertext })), 403)
+  assert.equal(await status(web.write('transit/decrypt/web/cards', { ciphertext, context: base64('another') })), 400)
+  assert.equal(await status(web.write('transit/encrypt/web/none', { plaintext: '' })), 400)
   const login = await client('').approleLogin({ role_id: 'web', secret_id: pass })
   assert.equal(login.auth.client_token, pass)
   await web.tokenRevokeSelf()
   await eventually('it is over', async () => (await status(client(pass, 4).read('secret/data/web/db'))) === 403)
+  for (const path of ['auth/token/lookup-self', 'secret/metadata/web?list=true'])
+    await eventually(path, async () => /^403 .*permission denied: the pass is denied/.test((await raw(path, pass)).join(' ')))
 })
 
 test('11 a validator that joins gets a share of both keys, one that leaves keeps none that counts, and what was sealed before opens', async (t) => {

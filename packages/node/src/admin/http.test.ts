@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { freePort } from '../free-port.ts'
-import { AdminServer, type Operation } from './http.ts'
+import { AdminServer, type Operation, type OtherApi } from './http.ts'
 import { ApiProblem } from './problem.ts'
 
 let port = 0
@@ -27,12 +28,21 @@ const OPERATIONS: readonly Operation[] = [
   { method: 'GET', path: '/v1/refuse', run: () => Promise.reject(new ApiProblem(422, 'NO', 'because')) },
 ]
 
+/** Says what it was sent, but for `/v1/secret/fail`. */
+const OTHER: OtherApi = {
+  takes: (_method, path) => path.startsWith('/v1/secret/'),
+  answer: async ({ path, text }) => {
+    if (path.endsWith('/fail')) throw new Error('secret detail')
+    return { status: 200, json: await text() }
+  },
+}
+
 /** Raw, so that headers and paths reach the server as written. */
 function ask(
   method: string,
   path: string,
   headers: Record<string, string> = {},
-  body?: string,
+  body?: string | Buffer,
 ): Promise<{ status: number; text: string; headers: Record<string, unknown> }> {
   return new Promise((settle, refuse) => {
     const call = request(
@@ -58,7 +68,7 @@ before(async () => {
   writeFileSync(join(dist, 'index.html'), '<title>console</title>')
   port = await freePort()
   server = new AdminServer({
-    other: { takes: () => false, answer: async () => ({ status: 404 }) },
+    other: OTHER,
     listen: { host: '127.0.0.1', port },
     operations: OPERATIONS,
     consoleDirectory: dist,
@@ -129,6 +139,43 @@ test('bodies: no JSON type, broken JSON and more than the bound are each refused
   assert.equal((await ask('POST', '/v1/echo', json, '{')).status, 400)
   assert.equal((await ask('POST', '/v1/echo', json, JSON.stringify('x'.repeat(1_100_000)))).status, 413)
   assert.equal((await ask('POST', '/v1/echo', json, '{"a":1}')).text, '{"a":1}')
+})
+
+test('on another API’s paths every error has its shape: of the body, of a foreign name, of a failure, which tells nothing of its cause', async () => {
+  const path = '/v1/secret/data/x'
+  const vault = { 'x-vault-token': 't' }
+  for (const [what, asked, status] of [
+    ['too large', ask('POST', path, vault, 'x'.repeat(1_100_000)), 413],
+    ['too large, in chunks', ask('POST', path, { ...vault, 'transfer-encoding': 'chunked' }, 'x'.repeat(1_048_577)), 413],
+    ['another charset', ask('POST', path, { ...vault, 'content-type': 'application/json; charset="utf-16"' }, '{}'), 415],
+    ['no UTF-8', ask('POST', path, vault, Buffer.from([0x22, 0xff, 0x22])), 400],
+    ['a foreign name', ask('GET', path, { authorization: '', host: 'evil.example' }), 403],
+    ['a failure', ask('GET', '/v1/secret/fail', vault), 500],
+  ] as const) {
+    const { status: given, text, headers } = await asked
+    assert.equal(given, status, what)
+    assert.equal(headers['content-type'], 'application/json', what)
+    assert.equal((JSON.parse(text) as { errors: string[] }).errors.length, 1, what)
+    assert.doesNotMatch(text, /secret detail/)
+  }
+  const type = 'application/json; charset=UTF-8'
+  assert.equal((await ask('POST', path, { ...vault, 'content-type': type }, '{"a":"ü"}')).text, '"{\\"a\\":\\"ü\\"}"')
+})
+
+test('a LIST that fails is answered in the other API’s shape, and the listener goes on', async () => {
+  const listed = (path: string): Promise<string> =>
+    new Promise((settle, refuse) => {
+      let text = ''
+      const socket = connect(port, '127.0.0.1', () => socket.write(`LIST ${path} HTTP/1.1\r\nX-Vault-Token: t\r\n\r\n`))
+      socket.on('data', (chunk: Buffer) => (text += chunk.toString('utf8')))
+      socket.on('end', () => settle(text))
+      socket.on('error', refuse)
+    })
+  assert.match(
+    await listed('/v1/secret/fail'),
+    /^HTTP\/1\.1 500 [\s\S]*\{"errors":\["the node failed to answer; its log says more"\]\}$/,
+  )
+  assert.match(await listed('/v1/secret/x'), /^HTTP\/1\.1 200 /)
 })
 
 test('the console is served with a strict policy, and nothing outside its folder is', async () => {

@@ -10,7 +10,7 @@ import { nodeHttp } from '@ringwall/proxy/node-http'
 import type { HostPort } from '../address.ts'
 import { bodyWithin } from '../body-within.ts'
 import { listenOn } from '../listen-on.ts'
-import { ApiProblem } from './problem.ts'
+import { ApiProblem, type Problem } from './problem.ts'
 
 const BODY_BYTES_MAX = 1_048_576
 const CONNECTIONS_MAX = 256
@@ -77,8 +77,15 @@ export interface OtherApi {
     readonly path: string
     readonly query: URLSearchParams
     readonly token: string | undefined
-    body(): Promise<unknown>
-  }): Promise<{ readonly status: number; readonly json?: unknown }>
+    /** Of the body. @throws {ApiProblem} 400, 413 or 415. */
+    text(): Promise<string>
+  }): Promise<OtherAnswer>
+}
+
+interface OtherAnswer {
+  readonly status: number
+  /** Undefined: no body. */
+  readonly json?: unknown
 }
 
 export interface AdminOptions {
@@ -173,31 +180,30 @@ export class AdminServer {
     }
   }
 
+  /** Its errors have its shape, those of this listener too. */
   async #serveOther(request: IncomingMessage, url: URL, response: ServerResponse): Promise<void> {
     const { authorization, 'x-vault-token': given } = request.headers
     const token = typeof given === 'string' ? given : /^Bearer (\S{1,4096})$/i.exec(authorization ?? '')?.[1]
-    // As with `X-Api-Key`: a page elsewhere has no token.
-    if (token === undefined) this.#refuseForeignHost(request)
-    const body = async (): Promise<unknown> => {
-      const text = await readText(request)
-      try {
-        return text === '' ? {} : JSON.parse(text)
-      } catch {
-        throw new ApiProblem(400, 'BAD_JSON', 'the body is no JSON')
-      }
-    }
     const { method = '' } = request
-    const { status, json } = await this.#options.other.answer({
-      method,
-      path: url.pathname,
-      query: url.searchParams,
-      token,
-      body,
+    const { status, json } = await this.#answerOther(async () => {
+      // As with `X-Api-Key`: a page elsewhere has no token.
+      if (token === undefined) this.#refuseForeignHost(request)
+      const call = { method, path: url.pathname, query: url.searchParams, token, text: () => readUtf8(request) }
+      return this.#options.other.answer(call)
     })
     const text = json === undefined ? '' : JSON.stringify(json)
     const head = json === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }
     response.writeHead(status, head)
     response.end(method === 'HEAD' ? undefined : text)
+  }
+
+  async #answerOther(answer: () => Promise<OtherAnswer>): Promise<OtherAnswer> {
+    try {
+      return await answer()
+    } catch (error) {
+      const { status, detail } = problemOf(error)
+      return { status, json: { errors: [detail] } }
+    }
   }
 
   /** Clients of Vault list with a method that Node's parser does not know: without a body, and whole in one packet, it is answered all the same. */
@@ -207,13 +213,15 @@ export class AdminServer {
     const refused = { status: 400, json: { errors: ['the request is malformed'] } }
     const isTaken = listed !== undefined && this.#options.other.takes('LIST', listed.url.pathname)
     const { status, json } = isTaken
-      ? await this.#options.other.answer({
-          method: 'LIST',
-          path: listed.url.pathname,
-          query: listed.url.searchParams,
-          token: listed.token,
-          body: async () => ({}),
-        })
+      ? await this.#answerOther(() =>
+          this.#options.other.answer({
+            method: 'LIST',
+            path: listed.url.pathname,
+            query: listed.url.searchParams,
+            token: listed.token,
+            text: async () => '',
+          }),
+        )
       : refused
     const text = JSON.stringify(json ?? {})
     const head = `HTTP/1.1 ${status} ${nodeHttp.STATUS_CODES[status] ?? ''}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(text)}\r\nconnection: close\r\n\r\n`
@@ -380,14 +388,37 @@ async function readJson(request: IncomingMessage): Promise<unknown> {
 }
 
 async function readText(request: IncomingMessage): Promise<string> {
+  return (await readBytes(request)).toString('utf8')
+}
+
+async function readBytes(request: IncomingMessage): Promise<Buffer> {
   const tooLong = (): Error => new ApiProblem(413, 'TOO_LARGE', `a body may have ${BODY_BYTES_MAX} bytes`)
-  return (await bodyWithin(request, BODY_BYTES_MAX, tooLong)).toString('utf8')
+  // Who breaks off in the middle of it cuts the connection, and the client may not get to read why.
+  if (Number(request.headers['content-length'] ?? 0) > BODY_BYTES_MAX) throw tooLong()
+  return bodyWithin(request, BODY_BYTES_MAX, tooLong)
+}
+
+/** A body that names no charset is UTF-8. */
+async function readUtf8(request: IncomingMessage): Promise<string> {
+  const charset = /;\s*charset\s*=\s*"?([^\s;"]*)/i.exec(request.headers['content-type'] ?? '')?.[1] ?? 'utf-8'
+  if (!/^(utf-?8|us-ascii)$/i.test(charset)) throw new ApiProblem(415, 'CONTENT_TYPE', 'the body must be in UTF-8')
+  const bytes = await readBytes(request)
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch {
+    throw new ApiProblem(400, 'BAD_TEXT', 'the body is not in UTF-8')
+  }
+}
+
+/** What the caller is told; what nobody foresaw goes to this node's log. */
+function problemOf(error: unknown): Problem {
+  if (error instanceof ApiProblem) return error.problem
+  process.stderr.write(`admin API: ${error instanceof Error ? error.stack : String(error)}\n`)
+  return new ApiProblem(500, 'INTERNAL', 'the node failed to answer; its log says more').problem
 }
 
 function sendProblem(response: ServerResponse, error: unknown): void {
-  const { problem } =
-    error instanceof ApiProblem ? error : new ApiProblem(500, 'INTERNAL', 'the node failed to answer; its log says more')
-  if (!(error instanceof ApiProblem)) process.stderr.write(`admin API: ${error instanceof Error ? error.stack : String(error)}\n`)
+  const problem = problemOf(error)
   if (response.headersSent) {
     response.destroy()
     return

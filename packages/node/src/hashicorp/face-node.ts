@@ -2,8 +2,20 @@
 import { randomBytes, sign, verify } from 'node:crypto'
 import { type MintRequest, mintSigningBytes, type SignedMintRequest } from '@ringwall/identity'
 import { LedgerError } from '@ringwall/ledger'
-import { passSigningBytes, publicKeyOf, type RingState, type TxBody, type TxContent, type View } from '@ringwall/ring'
+import {
+  type DenialIndex,
+  isSignedByRing,
+  judgePass,
+  passSigningBytes,
+  publicKeyOf,
+  type RingState,
+  type TxBody,
+  type TxContent,
+  type View,
+} from '@ringwall/ring'
 import { type AskNode, type AskTransit, type Reader, VaultError, type VaultFacts } from '@ringwall/vault'
+import { ApiProblem } from '../admin/problem.ts'
+import { verifySignature } from '../keys.ts'
 import { MintRefused, SigningError } from '../signing/signing-service.ts'
 import { OpenRefused, type SignedAsk } from '../vault/vault-service.ts'
 import { FaceError } from './answers.ts'
@@ -18,6 +30,8 @@ export interface FaceNode {
   readonly ring: string
   view(): View
   state(): RingState
+  /** Those that no block has yet among them. */
+  readonly denials: Pick<DenialIndex, 'matchCredential'>
   open(signed: SignedAsk): ReturnType<AskNode>
   mint(asked: { readonly mint: SignedMintRequest }, timeoutMs: number): Promise<{ readonly signature: Uint8Array }>
   /** Signs the content in this node's name, and proposes it. */
@@ -41,6 +55,14 @@ export function factsOf(node: Pick<FaceNode, 'ring' | 'view' | 'state' | 'onLiar
       return x !== undefined && verify(null, message, { key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' }, signature)
     },
   }
+}
+
+/** Why a pass is not good now, as holders and validators judge it, and before anything is looked up for it; undefined: it is. */
+export function faultOf(node: Pick<FaceNode, 'ring' | 'state' | 'denials'>, { pass }: HeldPass): string | undefined {
+  const { signingKey, validators } = node.state()
+  const isSigned = (token: string): boolean => isSignedByRing(token, signingKey, validators, verifySignature)
+  const judged = judgePass(node.ring, pass, Date.now(), { isSigned, denials: node.denials })
+  return 'fault' in judged ? judged.fault : undefined
 }
 
 export function readerOf({ pass, read, privateKey }: HeldPass): Reader {
@@ -83,21 +105,33 @@ const FORBIDDEN = new Set([
   'NOT_ENTITLED',
   'MINT_NOT_ENTITLED',
 ])
-const UNKNOWN = new Set(['OPEN_UNKNOWN', 'OPEN_ENDED', 'VAULT_UNKNOWN', 'MINT_TRANSIT'])
+const UNKNOWN = new Set(['OPEN_UNKNOWN', 'OPEN_ENDED', 'MINT_TRANSIT'])
 
-/** What went wrong, as such clients know it. */
-export function faceErrorOf(error: unknown): FaceError {
+/** What the ring refused it for, or what kept the ledger from asking. */
+export function refusalOf(error: unknown): string | undefined {
+  return error instanceof LedgerError ? (error.refusal?.code ?? error.code) : undefined
+}
+
+/**
+ * What went wrong, as such clients know it.
+ *
+ * @param unknown What they are told of what is not there: with secrets 404, with keys 400.
+ */
+export function faceErrorOf(error: unknown, unknown: 400 | 404): FaceError {
   if (error instanceof FaceError) return error
+  if (error instanceof ApiProblem) return new FaceError(error.problem.status, error.message)
   if (error instanceof OpenRefused || error instanceof MintRefused) {
     if (FORBIDDEN.has(error.code) || error.code === 'MINT_CERTIFICATE' || error.code === 'MINT_SIGNATURE')
       return new FaceError(403, `permission denied: ${error.message}`)
-    return new FaceError(UNKNOWN.has(error.code) ? 404 : error.code === 'OPEN_BUSY' ? 429 : 503, error.message)
+    return new FaceError(UNKNOWN.has(error.code) ? unknown : error.code === 'OPEN_BUSY' ? 429 : 503, error.message)
   }
   if (error instanceof VaultError) return new FaceError(error.code === 'VAULT_SHORT' ? 503 : 400, error.message)
   if (error instanceof SigningError) return new FaceError(503, error.message)
   if (error instanceof LedgerError) {
-    if (FORBIDDEN.has(error.code)) return new FaceError(403, `permission denied: ${error.message}`)
-    return new FaceError(error.code === 'NO_QUORUM' ? 503 : 400, error.message)
+    const why = error.refusal?.reason ?? error.message
+    const code = refusalOf(error) as string
+    if (FORBIDDEN.has(code)) return new FaceError(403, `permission denied: ${why}`)
+    return new FaceError(error.refusal === undefined || code === 'VAULT_CLOSED' ? 503 : 400, why)
   }
   throw error
 }

@@ -3,8 +3,8 @@
  * the node that is asked combines what holders answer: it sees what is read, written and decrypted.
  */
 import { publicKeyOf, type TxBody } from '@ringwall/ring'
-import { dataAnswer, type FaceAnswer, FaceError, objectOf } from './answers.ts'
-import { type FaceNode, faceErrorOf } from './face-node.ts'
+import { dataAnswer, type FaceAnswer, FaceError, objectOf, parseBody } from './answers.ts'
+import { type FaceNode, faceErrorOf, faultOf } from './face-node.ts'
 import { kv } from './kv.ts'
 import { type HeldPass, parsePassText } from './pass-text.ts'
 import { transit } from './transit.ts'
@@ -16,12 +16,13 @@ export interface FaceCall {
   readonly query: URLSearchParams
   /** `X-Vault-Token`, or a bearer token; undefined for none. */
   readonly token: string | undefined
-  body(): Promise<unknown>
+  /** Of the body. @throws {ApiProblem} */
+  text(): Promise<string>
 }
 
 const KV = /^\/v1\/secret\/(data|metadata|delete|undelete|destroy)(?:\/([^?]*?))?\/?$/
 const TRANSIT = /^\/v1\/transit\/(encrypt|decrypt|rewrap|sign|verify|hmac|keys)\/(.+?)\/?$/
-const OTHERS = /^\/v1\/(sys|auth)\//
+const OTHERS = /^\/v1\/(sys|auth|secret)\//
 /** Algorithms that clients may name after a key; there is one. */
 const ALGORITHM = /\/(sha2-(224|256|384|512)|sha3-(224|256|384|512)|none)$/
 
@@ -51,22 +52,23 @@ export class HashicorpFace {
         method: call.query.get('list') === 'true' && call.method === 'GET' ? 'LIST' : call.method,
       })
     } catch (error) {
-      const { status, message } = faceErrorOf(error)
+      const { status, message } = faceErrorOf(error, call.path.startsWith('/v1/transit/') ? 400 : 404)
       return { status, json: { errors: [message] } }
     }
   }
 
   async #answer(call: FaceCall): Promise<FaceAnswer> {
-    const { method, path, query, body } = call
+    const { method, path, query } = call
+    const body = async (): Promise<unknown> => parseBody(await call.text(), 'plain')
     if (path === '/v1/sys/health' || path === '/v1/sys/seal-status') return this.#health(path)
     if (/^\/v1\/auth\/approle\/login$/.test(path) && (method === 'POST' || method === 'PUT')) return this.#login(await body())
-    const held = call.token === undefined ? undefined : parsePassText(this.#node.ring, call.token)
-    if (held === undefined || held.read.expiresAtMs <= Date.now())
-      throw new FaceError(403, 'permission denied: X-Vault-Token must be a pass that is good now; ringwall vault pass makes one')
+    // Before anything that depends on the path: whose pass is not good learns nothing from it.
+    const held = this.#held(call.token)
     const secret = KV.exec(path)
     if (secret !== null) {
       const [, part = '', name = ''] = secret
-      return kv(this.#node, held, { method, part, path: decoded(name), query, body })
+      const keeping = async (): Promise<unknown> => parseBody(await call.text(), 'kept')
+      return kv(this.#node, held, { method, part, path: decoded(name), query, body: keeping })
     }
     if (path === '/v1/transit/keys') return transit(this.#node, held, { method, verb: 'keys', name: '', body })
     const key = TRANSIT.exec(path)
@@ -80,6 +82,15 @@ export class HashicorpFace {
       })
     }
     return this.#system(held, method, path)
+  }
+
+  #held(token: string | undefined): HeldPass {
+    const held = token === undefined ? undefined : parsePassText(this.#node.ring, token)
+    if (held === undefined)
+      throw new FaceError(403, 'permission denied: X-Vault-Token must be a pass of this ring; ringwall vault pass makes one')
+    const fault = faultOf(this.#node, held)
+    if (fault !== undefined) throw new FaceError(403, `permission denied: ${fault}`)
+    return held
   }
 
   #health(path: string): FaceAnswer {
@@ -105,8 +116,10 @@ export class HashicorpFace {
   #login(body: unknown): FaceAnswer {
     const { role_id: role, secret_id: secret } = objectOf(body, 'the body')
     const held = typeof secret === 'string' ? parsePassText(this.#node.ring, secret) : undefined
-    if (held === undefined || role !== held.read.service || held.read.expiresAtMs <= Date.now())
+    if (held === undefined || role !== held.read.service)
       throw new FaceError(400, 'invalid role or secret ID: role_id is the service, secret_id a pass of it (ringwall vault pass)')
+    const fault = faultOf(this.#node, held)
+    if (fault !== undefined) throw new FaceError(400, `invalid role or secret ID: ${fault}`)
     return { status: 200, json: { data: null, auth: { ...about(held), client_token: secret } } }
   }
 

@@ -1,9 +1,18 @@
 /** KV version 2 over the ring's secrets: each is a JSON object; what is none is shown as its `value`. */
-import { isLive, mayUseVault, type Secret, type SecretVersion } from '@ringwall/ring'
+import {
+  isLive,
+  mayUseVault,
+  SECRET_NAME,
+  SECRET_NAME_CHARS_MAX,
+  SECRET_NAME_EXPECTED,
+  type Secret,
+  type SecretVersion,
+} from '@ringwall/ring'
 import { encodeBase64url } from '@ringwall/ring/tx'
 import { openSecrets, sealSecret } from '@ringwall/vault'
-import { dataAnswer, type FaceAnswer, FaceError, moment, NOTHING, objectOf, versionsOf } from './answers.ts'
-import { askOf, type FaceNode, factsOf, readerOf, state } from './face-node.ts'
+import { dataAnswer, type FaceAnswer, FaceError, isObject, moment, NOTHING, objectOf, versionsOf, wholeOf } from './answers.ts'
+import { isTooDeep, parseKeepingNumbers } from './exact-json.ts'
+import { askOf, type FaceNode, factsOf, readerOf, refusalOf, state } from './face-node.ts'
 import type { HeldPass } from './pass-text.ts'
 
 export interface KvCall {
@@ -12,6 +21,7 @@ export interface KvCall {
   readonly part: string
   readonly path: string
   readonly query: URLSearchParams
+  /** Its numbers as they are spelled. */
   body(): Promise<unknown>
 }
 
@@ -20,26 +30,20 @@ const TRIES = 5
 
 export async function kv(node: FaceNode, held: HeldPass, call: KvCall): Promise<FaceAnswer> {
   const { method, part, path } = call
+  if (part === 'metadata' && method === 'LIST') return list(node, held, path)
+  // Rights first: who may not, learns nothing of it, and none of its body is read.
+  refuseUnless(node, held, path, method === 'GET' ? 'read' : 'write')
   const isWrite = method === 'POST' || method === 'PUT'
-  if (part === 'data' && method === 'GET') return read(node, held, call)
+  if (part === 'data' && method === 'GET') return dataAnswerOf(await read(node, held, path, call.query.get('version') ?? '0'))
   if (part === 'data' && isWrite) return write(node, held, path, await call.body())
   if (part === 'data' && method === 'PATCH') return patch(node, held, path, await call.body())
-  if (part === 'data' && method === 'DELETE') return hide(node, held, path, [newestOf(entitled(node, held, path, 'write'))], true)
+  if (part === 'data' && method === 'DELETE') return hide(node, held, path, [newestOf(node.state().vault.get(path))], true)
   if (part === 'delete' && isWrite) return hide(node, held, path, versionsOf(await call.body()), true)
   if (part === 'undelete' && isWrite) return hide(node, held, path, versionsOf(await call.body()), false)
   if (part === 'destroy' && isWrite) return destroy(node, held, path, versionsOf(await call.body()))
-  if (part === 'metadata' && method === 'LIST') return list(node, held, path)
-  if (part === 'metadata' && method === 'GET') return dataAnswer(metadata(entitled(node, held, path, 'read')), 'kv')
+  if (part === 'metadata' && method === 'GET') return dataAnswer(metadata(secretOf(node, path)), 'kv')
   if (part === 'metadata' && method === 'DELETE') return destroy(node, held, path, [])
   throw new FaceError(405, 'unsupported operation')
-}
-
-/** Rights first: who may not, learns nothing of it. */
-function entitled(node: FaceNode, held: HeldPass, path: string, action: 'read' | 'write'): Secret {
-  refuseUnless(node, held, path, action)
-  const secret = node.state().vault.get(path)
-  if (secret === undefined) throw new FaceError(404, `no secret at ${path}`)
-  return secret
 }
 
 function refuseUnless(node: FaceNode, { read: { service } }: HeldPass, path: string, action: 'read' | 'write'): void {
@@ -47,7 +51,13 @@ function refuseUnless(node: FaceNode, { read: { service } }: HeldPass, path: str
     throw new FaceError(403, `permission denied: no rule of the policy (vault.rules) lets service:${service} ${action} ${path}`)
 }
 
-const newestOf = ({ versions }: Secret): number => versions.at(-1)?.version ?? 0
+function secretOf(node: FaceNode, path: string): Secret {
+  const secret = node.state().vault.get(path)
+  if (secret === undefined) throw new FaceError(404, `no secret at ${path}`)
+  return secret
+}
+
+const newestOf = (secret: Secret | undefined): number => secret?.versions.at(-1)?.version ?? 0
 
 function versionData(one: SecretVersion): Readonly<Record<string, unknown>> {
   const { version, sealedAtMs, hiddenAtMs, end, expiresAtMs } = one
@@ -74,90 +84,120 @@ function metadata({ versions }: Secret): unknown {
   }
 }
 
-function contentOf(secret: Uint8Array): unknown {
+function contentOf(secret: Uint8Array): Readonly<Record<string, unknown>> {
   const text = Buffer.from(secret).toString('utf8')
   try {
-    const value: unknown = JSON.parse(text)
-    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value
+    const value = isTooDeep(text) ? undefined : parseKeepingNumbers(text)
+    if (isObject(value)) return value
   } catch {
     // What was put by others is any bytes.
   }
   return { value: text }
 }
 
-async function read(node: FaceNode, held: HeldPass, { path, query }: KvCall): Promise<FaceAnswer> {
-  const asked = query.get('version') ?? '0'
+interface Read {
+  readonly version: SecretVersion
+  /** Undefined: hidden, or ended. */
+  readonly data: Readonly<Record<string, unknown>> | undefined
+}
+
+/** @param asked As it stands in the query; 0: the newest. */
+async function read(node: FaceNode, held: HeldPass, path: string, asked: string): Promise<Read> {
   if (!/^[0-9]{1,9}$/.test(asked)) throw new FaceError(400, 'version must be a number')
-  const known = entitled(node, held, path, 'read')
-  const version = Number(asked) === 0 ? newestOf(known) : Number(asked)
-  const one = known.versions.find((held) => held.version === version)
-  if (one === undefined) throw new FaceError(404, `no version ${version} of ${path}`)
-  if (!isLive(one, Date.now()) || one.hiddenAtMs !== undefined)
-    return { ...dataAnswer({ data: null, metadata: versionData(one) }, 'kv'), status: 404 }
-  const { secrets } = await openSecrets(factsOf(node), readerOf(held), [{ name: path, version }], [askOf(node)])
+  const known = secretOf(node, path)
+  const wanted = Number(asked) === 0 ? newestOf(known) : Number(asked)
+  const version = known.versions.find((one) => one.version === wanted)
+  if (version === undefined) throw new FaceError(404, `no version ${wanted} of ${path}`)
+  if (!isLive(version, Date.now()) || version.hiddenAtMs !== undefined) return { version, data: undefined }
+  const { secrets } = await openSecrets(factsOf(node), readerOf(held), [{ name: path, version: wanted }], [askOf(node)])
   const opened = secrets[0]
   if (opened === undefined) throw new FaceError(503, 'nothing was opened')
   const data = contentOf(opened.secret)
   opened.secret.fill(0)
-  return dataAnswer({ data, metadata: versionData(one) }, 'kv')
+  return { version, data }
 }
 
-async function write(node: FaceNode, held: HeldPass, path: string, body: unknown): Promise<FaceAnswer> {
+function dataAnswerOf({ version, data }: Read): FaceAnswer {
+  const answer = dataAnswer({ data: data ?? null, metadata: versionData(version) }, 'kv')
+  return data === undefined ? { ...answer, status: 404 } : answer
+}
+
+function wished(body: unknown): { readonly data: Readonly<Record<string, unknown>>; readonly cas: number | undefined } {
   const { data, options = {} } = objectOf(body, 'the body')
   const { cas } = objectOf(options, 'options')
-  if (cas !== undefined && !Number.isSafeInteger(cas)) throw new FaceError(400, 'options.cas must be a number')
-  return put(node, held, path, objectOf(data, 'data'), cas as number | undefined)
+  const version = cas === undefined ? undefined : wholeOf(cas)
+  if (Number.isNaN(version)) throw new FaceError(400, 'options.cas must be a number')
+  return { data: objectOf(data, 'data'), cas: version }
+}
+
+const mismatch = (): FaceError => new FaceError(400, 'check-and-set parameter did not match the current version')
+
+async function write(node: FaceNode, held: HeldPass, path: string, body: unknown): Promise<FaceAnswer> {
+  const { data, cas } = wished(body)
+  for (let tries = 0; tries < TRIES; tries += 1) {
+    const before = node.state().vault.get(path)
+    const nowMs = Date.now()
+    const isNone = before === undefined || !before.versions.some((one) => isLive(one, nowMs))
+    if (cas !== undefined && cas !== newestOf(before) && !(cas === 0 && isNone)) throw mismatch()
+    const done = await putAfter(node, held, path, newestOf(before), data)
+    if (done !== undefined) return done
+    if (cas !== undefined) throw mismatch()
+  }
+  throw busy(path)
 }
 
 /** A merge patch of the newest version (RFC 7396, one level deep). */
 async function patch(node: FaceNode, held: HeldPass, path: string, body: unknown): Promise<FaceAnswer> {
-  const { data, options = {} } = objectOf(body, 'the body')
-  const { cas } = objectOf(options, 'options')
-  const { json, status } = await read(node, held, {
-    method: 'GET',
-    part: 'data',
-    path,
-    query: new URLSearchParams(),
-    body: async () => ({}),
-  })
-  if (status !== 200) throw new FaceError(404, `no secret at ${path}`)
-  const before = (json as { data: { data: Record<string, unknown>; metadata: { version: number } } }).data
-  const merged = Object.entries({ ...before.data, ...objectOf(data, 'data') }).filter(([, value]) => value !== null)
-  const after = cas === undefined ? before.metadata.version : Number(cas)
-  return put(node, held, path, Object.fromEntries(merged), after)
+  refuseUnless(node, held, path, 'read')
+  const { data: changes, cas } = wished(body)
+  for (let tries = 0; tries < TRIES; tries += 1) {
+    const { version, data } = await read(node, held, path, '0')
+    if (data === undefined) throw new FaceError(404, `no secret at ${path}`)
+    if (cas !== undefined && cas !== version.version) throw mismatch()
+    const merged = Object.entries({ ...data, ...changes }).filter(([, value]) => value !== null)
+    const done = await putAfter(node, held, path, version.version, Object.fromEntries(merged))
+    if (done !== undefined) return done
+    if (cas !== undefined) throw mismatch()
+  }
+  throw busy(path)
 }
 
-async function put(
+const busy = (path: string): FaceError => new FaceError(503, `others put ${path} at the same time, ${TRIES} times: try again`)
+
+/** @returns Undefined when another version was put meanwhile. */
+async function putAfter(
   node: FaceNode,
   held: HeldPass,
   path: string,
+  newest: number,
   data: Readonly<Record<string, unknown>>,
-  cas: number | undefined,
-): Promise<FaceAnswer> {
-  refuseUnless(node, held, path, 'write')
+): Promise<FaceAnswer | undefined> {
+  if (!SECRET_NAME.test(path) || path.length > SECRET_NAME_CHARS_MAX)
+    throw new FaceError(400, `the path of a secret must be ${SECRET_NAME_EXPECTED}`)
   const secret = Buffer.from(JSON.stringify(data))
-  for (let tries = 1; ; tries += 1) {
-    const before = node.state().vault.get(path)
-    const newest = before === undefined ? 0 : newestOf(before)
-    const mismatch = 'check-and-set parameter did not match the current version'
-    if (cas !== undefined && cas !== newest) throw new FaceError(400, mismatch)
-    const atMs = Date.now()
-    const label = { ring: node.ring, name: path, version: newest + 1, sealedAtMs: atMs, expiresAtMs: 0 }
+  const atMs = Date.now()
+  const version = newest + 1
+  const label = { ring: node.ring, name: path, version, sealedAtMs: atMs, expiresAtMs: 0 }
+  try {
     const sealed = sealSecret(factsOf(node).publicKey, label, secret)
     const [capsule, ciphertext] = [encodeBase64url(sealed.capsule), encodeBase64url(sealed.ciphertext)]
-    try {
-      await state(node, held, { type: 'vault.put', name: path, expectVersion: newest, ttlMs: 0, capsule, ciphertext }, atMs)
-    } catch (error) {
-      if ((error as { code?: unknown }).code !== 'VAULT_CONFLICT') throw error
-      if (cas !== undefined) throw new FaceError(400, mismatch)
-      if (tries >= TRIES) throw error
-      continue
-    }
+    await state(node, held, { type: 'vault.put', name: path, expectVersion: newest, ttlMs: 0, capsule, ciphertext }, atMs)
+  } catch (error) {
+    if (refusalOf(error) === 'VAULT_CONFLICT') return undefined
+    throw error
+  } finally {
     secret.fill(0)
-    return dataAnswer(
-      { created_time: moment(atMs), custom_metadata: null, deletion_time: '', destroyed: false, version: newest + 1 },
-      'kv',
-    )
+  }
+  return dataAnswer({ created_time: moment(atMs), custom_metadata: null, deletion_time: '', destroyed: false, version }, 'kv')
+}
+
+/** As there: what is so already, and what never was, is no error. */
+async function stateIfNew(node: FaceNode, held: HeldPass, body: Parameters<typeof state>[2]): Promise<void> {
+  try {
+    await state(node, held, body)
+  } catch (error) {
+    // Somebody else was faster.
+    if (refusalOf(error) !== 'VAULT_UNKNOWN') throw error
   }
 }
 
@@ -168,24 +208,23 @@ async function hide(
   versions: readonly number[],
   hidden: boolean,
 ): Promise<FaceAnswer> {
-  const secret = entitled(node, held, path, 'write')
+  const known = node.state().vault.get(path)?.versions ?? []
   const nowMs = Date.now()
-  const changes = secret.versions.filter(
+  const changes = known.filter(
     (one) => versions.includes(one.version) && isLive(one, nowMs) && (one.hiddenAtMs !== undefined) !== hidden,
   )
-  // As there: what is so already is no error.
   if (changes.length > 0)
-    await state(node, held, { type: 'vault.hide', name: path, versions: changes.map(({ version }) => version), hidden })
+    await stateIfNew(node, held, { type: 'vault.hide', name: path, versions: changes.map(({ version }) => version), hidden })
   return NOTHING
 }
 
 async function destroy(node: FaceNode, held: HeldPass, path: string, versions: readonly number[]): Promise<FaceAnswer> {
-  const secret = entitled(node, held, path, 'write')
+  const known = node.state().vault.get(path)?.versions ?? []
   const nowMs = Date.now()
-  const live = secret.versions.filter((one) => isLive(one, nowMs) && (versions.length === 0 || versions.includes(one.version)))
+  const live = known.filter((one) => isLive(one, nowMs) && (versions.length === 0 || versions.includes(one.version)))
   const reason = 'by a client of HashiCorp Vault'
   if (live.length > 0)
-    await state(node, held, { type: 'vault.delete', name: path, versions: live.map(({ version }) => version), reason })
+    await stateIfNew(node, held, { type: 'vault.delete', name: path, versions: live.map(({ version }) => version), reason })
   return NOTHING
 }
 

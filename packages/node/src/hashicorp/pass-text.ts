@@ -11,7 +11,7 @@ export interface HeldPass {
   readonly privateKey: KeyObject
 }
 
-/** What the line says, if it is a pass of this ring by its form; whether it is good is for the holders to judge. */
+/** What the line says, if it is a pass of this ring by its form; whether it is good is for `faultOf` to judge. */
 export function parsePassText(ring: string, text: string): HeldPass | undefined {
   const match = TEXT.exec(text)
   if (match === null || text.length > PASS_TOKEN_CHARS_MAX) return undefined

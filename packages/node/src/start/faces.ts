@@ -6,6 +6,7 @@ import { announceOnLink } from '../enrolment/announce.ts'
 import { EstServer } from '../est/est-server.ts'
 import type { ExpiringFile } from '../expiry-watch.ts'
 import { HashicorpFace } from '../hashicorp/face.ts'
+import { denialOfCredential } from '../known-denials.ts'
 import { LeaseKeeper } from '../leases/lease-keeper.ts'
 import type { RunningNode } from '../running-node.ts'
 import { S3Server } from '../s3/s3-server.ts'
@@ -49,7 +50,7 @@ export async function startFaces(parts: NodeParts, admin: AdminServer): Promise<
 }
 
 function hashicorpFace({ ground, agreement, watches, keys }: NodeParts, node: RunningNode): HashicorpFace {
-  const { ledger, now } = agreement
+  const { early, ledger, now } = agreement
   return new HashicorpFace({
     id: ground.config.id,
     ring: ground.ring,
@@ -57,6 +58,7 @@ function hashicorpFace({ ground, agreement, watches, keys }: NodeParts, node: Ru
     isReady: () => node.ready(),
     view: () => now.view,
     state: () => ledger.state(),
+    denials: { matchCredential: (credential, nowMs) => denialOfCredential(now.view, early, credential, nowMs) },
     open: (signed) => keys.vault.open(signed),
     mint: (asked, timeoutMs) => keys.signing.mint(asked, timeoutMs),
     propose: node.proposeContent,
