@@ -3,12 +3,28 @@ import { UsageError } from './errors.ts'
 
 const UNIT_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
 
-/** `10m`, `24h` as milliseconds. @throws {UsageError} */
-export function parseTtl(text: string): number {
+/** `10m`, `24h` as milliseconds; 0, too. @throws {UsageError} */
+export function parseDuration(text: string): number {
   const match = /^([0-9]{1,9})(ms|s|m|h|d)$/.exec(text)
   if (match === null)
     throw new UsageError(`${JSON.stringify(text)} is no duration; expected a number and s, m, h or d, such as 10m`)
-  return Number(match[1]) * UNIT_MS[match[2] as keyof typeof UNIT_MS]
+  const ms = Number(match[1]) * UNIT_MS[match[2] as keyof typeof UNIT_MS]
+  // JSON carries no larger number as it is.
+  if (!Number.isSafeInteger(ms)) throw new UsageError(`${text} is longer than any duration may be`)
+  return ms
+}
+
+/**
+ * How long something is to last. Not 0: inside, that is what the option left out comes to, and often means without end.
+ *
+ * @param option For the message.
+ * @param unless What it is with the option left out.
+ * @throws {UsageError}
+ */
+export function parseTtl(text: string, option = '--ttl', unless?: string): number {
+  const ms = parseDuration(text)
+  if (ms > 0) return ms
+  throw new UsageError(`${option} must be more than 0${unless === undefined ? '' : `; leave it out for ${unless}`}`)
 }
 
 /** `850ms`, `12s`, `4m10s`, `3h`, `2d`. */

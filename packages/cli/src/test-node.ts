@@ -34,12 +34,19 @@ export interface TestNode {
   stop(): Promise<void>
 }
 
-export function runCli(args: readonly string[], env: Readonly<Record<string, string>> = {}, cwd = tmpdir()): Promise<Told> {
+/** @param input All that there is on standard input; without, it stays open. */
+export function runCli(
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+  cwd = tmpdir(),
+  input?: string,
+): Promise<Told> {
   return new Promise((settle) => {
     const child = spawn(process.execPath, [...RINGWALL, ...args], {
       cwd,
       env: { ...process.env, NO_COLOR: '1', ...env },
     })
+    if (input !== undefined) child.stdin.on('error', () => undefined).end(input)
     let stdout = ''
     let stderr = ''
     child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString('utf8')))

@@ -477,7 +477,7 @@ export type VaultBucket = { readonly name: string; /** Markers too. */ readonly 
 export type VaultFacts = { readonly ring: string; readonly height: number; /** That answers. */ readonly node: string; /** The sealing key with its holders, base64url; null while there is none. */ readonly publicKey: string | null; readonly nodes: readonly { readonly id: string; /** Ed25519, raw, base64url. */ readonly publicKey: string }[] }
 
 /** Versions of a secret, newest first. */
-export type VaultHistory = { readonly name: string; readonly versions: readonly { readonly version: number; readonly state: 'live' | 'deleted' | 'expired' | 'superseded'; /** Unix milliseconds. */ readonly sealedAtMs: number; readonly expiresAtMs: number | null; readonly by: string; readonly endedAtMs: number | null }[]; /** With this node’s share, newest first. */ readonly openings: readonly VaultOpening[] }
+export type VaultHistory = { readonly name: string; readonly versions: readonly { readonly version: number; readonly state: 'live' | 'hidden' | 'deleted' | 'expired' | 'superseded'; /** Unix milliseconds. */ readonly sealedAtMs: number; readonly expiresAtMs: number | null; readonly by: string; readonly endedAtMs: number | null }[]; /** With this node’s share, newest first. */ readonly openings: readonly VaultOpening[] }
 
 /** What a node says of its own shards. */
 export type VaultNode = { readonly id: string; readonly region: string; readonly self: boolean; /** Why nothing is known of it; null when it answered. */ readonly reason: string | null; readonly standing: VaultStanding | null }
@@ -492,7 +492,7 @@ export type VaultOpenBody = { /** `request` and `signature`: see docs/vault.md. 
 export type VaultOpening = { /** Unix milliseconds. */ readonly atMs: number; readonly issuer: string; readonly version: number; /** SHA-256 of what the asker signed, base64url: the same on all holders. */ readonly request: string; readonly coordinator: string }
 
 /** A secret, without what is in it. */
-export type VaultSecret = { readonly name: string; /** The newest. */ readonly version: number; /** Of the newest version. */ readonly state: 'live' | 'deleted' | 'expired' | 'superseded'; /** Unix milliseconds. */ readonly sealedAtMs: number; readonly expiresAtMs: number | null; readonly by: string; /** Versions that may be opened. */ readonly live: number; readonly mayRead: boolean; readonly mayWrite: boolean }
+export type VaultSecret = { readonly name: string; /** The newest. */ readonly version: number; /** Of the newest version. */ readonly state: 'live' | 'hidden' | 'deleted' | 'expired' | 'superseded'; /** Unix milliseconds. */ readonly sealedAtMs: number; readonly expiresAtMs: number | null; readonly by: string; /** Versions that may be opened. */ readonly live: number; readonly mayRead: boolean; readonly mayWrite: boolean }
 
 /** Secrets that the operator may read or write. */
 export type VaultSecrets = { readonly secrets: readonly VaultSecret[] }

@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { ApiError, type Lease, NodeUnreachable, type RingwallClient } from '@ringwall/client'
 import { PASS_AUDIENCE, passSigningBytes, type ServicePass } from '@ringwall/ring'
 import { newPassword } from '@ringwall/vault'
-import { UsageError } from '../errors.ts'
+import { QuietFailure, UsageError } from '../errors.ts'
 import { duration, printable, time } from '../format.ts'
 import { type Format, printList, printOne } from '../output.ts'
 import { mintedPass, thumbprintOf } from './vault-pass.ts'
@@ -41,14 +41,14 @@ async function holderOf(session: VaultSession): Promise<Holder> {
 
 /** The id of the transaction, and the node that took it. */
 async function stated(session: VaultSession, body: Body): Promise<{ readonly id: string; readonly client: RingwallClient }> {
-  const { clients, ring, reader } = session
+  const { asked, ring, reader } = session
   if (reader.issuer.startsWith('operator:')) {
-    const [client] = clients
+    const [client] = asked
     return { id: (await client.submit(body)).id, client }
   }
   const { pass, privateKey } = await holderOf(session)
   let last: unknown
-  for (const client of clients) {
+  for (const client of asked) {
     try {
       const { node } = await client.vaultFacts()
       const atMs = Date.now()
@@ -66,6 +66,12 @@ async function stated(session: VaultSession, body: Body): Promise<{ readonly id:
   throw last
 }
 
+/** What is wrong lies with the ring, not with the arguments. @throws {QuietFailure} */
+function fail(what: string): never {
+  process.stderr.write(`ringwall: ${what}\n`)
+  throw new QuietFailure()
+}
+
 async function ready(clients: readonly RingwallClient[], id: string): Promise<Lease> {
   const deadline = Date.now() + READY_MS_MAX
   for (;;) {
@@ -73,7 +79,7 @@ async function ready(clients: readonly RingwallClient[], id: string): Promise<Le
       try {
         const lease = await client.lease(id)
         if (lease.state === 'live') return lease
-        if (lease.end !== null) throw new UsageError(`the lease has ended already: ${lease.end}`)
+        if (lease.end !== null) fail(`the lease has ended already: ${printable(lease.end)}`)
         break
       } catch (error) {
         const mayPass = error instanceof NodeUnreachable || (error instanceof ApiError && error.code === 'LEASE_UNKNOWN')
@@ -81,9 +87,7 @@ async function ready(clients: readonly RingwallClient[], id: string): Promise<Le
       }
     }
     if (Date.now() > deadline)
-      throw new UsageError(
-        `no node has made the user within ${duration(READY_MS_MAX)}: ringwall events says why; the lease is ${id}`,
-      )
+      fail(`no node has made the user within ${duration(READY_MS_MAX)}: ringwall events says why; the lease is ${id}`)
     await delay(LOOK_MS)
   }
 }
@@ -95,7 +99,7 @@ export async function leaseBegin(session: VaultSession, format: Format, place: s
     throw new UsageError(`${printable(place)}: expected DATABASE/ROLE of the policy`)
   const { password, verifier } = newPassword()
   const { id } = await stated(session, { type: 'lease.begin', database, role, ttlMs, verifier })
-  const lease = await ready(session.clients, id.slice(0, 32))
+  const lease = await ready(session.asked, id.slice(0, 32))
   const { host, port, dbname, user, expiresAtMs } = lease
   const url = `postgresql://${user}:${password}@${host}:${port}/${dbname}`
   printOne(format, { lease: lease.id, user, password, host, port, dbname, url, expiresAtMs }, () => url, lease.id)
@@ -104,7 +108,7 @@ export async function leaseBegin(session: VaultSession, format: Format, place: s
 
 export async function leaseRenew(session: VaultSession, id: string, ttlMs: number): Promise<void> {
   await stated(session, { type: 'lease.renew', id, ttlMs })
-  const lease = await ready(session.clients, id)
+  const lease = await ready(session.asked, id)
   process.stderr.write(`renewed ${id}, until ${time(lease.expiresAtMs)}\n`)
 }
 

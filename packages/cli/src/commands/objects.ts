@@ -82,7 +82,7 @@ export async function accessKeyAdd(session: VaultSession, format: Format, identi
   const { id, secret } = makeAccessKey()
   const label = { ring: session.ring, name: accessKeyName(id), version: 1, sealedAtMs: Date.now(), expiresAtMs: 0 }
   const sealed = sealSecret(facts.publicKey, label, Buffer.from(secret))
-  const answer = await (facts.answering[0] as RingwallClient).submit({
+  const answer = await facts.answering[0].submit({
     type: 'access.put',
     capsule: encodeBase64url(sealed.capsule),
     ciphertext: encodeBase64url(sealed.ciphertext),

@@ -20,7 +20,7 @@ import {
 import { UsageError } from '../errors.ts'
 import { printable, time } from '../format.ts'
 import { type Format, printList, write } from '../output.ts'
-import { agreedFacts, quorumOf, type VaultSession } from './vault-session.ts'
+import { agreedFacts, heardFrom, quorumOf, type VaultSession } from './vault-session.ts'
 import { tellWaiting } from './waiting.ts'
 
 type KeyFacts = Awaited<ReturnType<RingwallClient['transitKey']>>
@@ -50,8 +50,9 @@ function readItems({ file, lines }: TransitInput): readonly Buffer[] {
 const textOf = (bytes: Buffer): string => bytes.toString('utf8').trim()
 
 /** What more than two thirds of the named nodes say of a key. @throws {VaultError} VAULT_TRUST */
-async function agreedKey({ clients, ring }: VaultSession, name: string, use: TransitKey['use']): Promise<KeyFacts> {
-  const answers = await Promise.allSettled(clients.map((client) => client.transitKey({ name })))
+async function agreedKey(session: VaultSession, name: string, use: TransitKey['use']): Promise<KeyFacts> {
+  const { clients, ring } = session
+  const answers = await heardFrom(session, (client) => client.transitKey({ name }))
   const heard = answers.flatMap((answer) => (answer.status === 'fulfilled' && answer.value.ring === ring ? [answer.value] : []))
   const needed = quorumOf(clients.length)
   const groups = [...Map.groupBy(heard, (facts) => JSON.stringify(facts)).values()]
@@ -110,14 +111,14 @@ export async function transitRewrap(session: VaultSession, name: string, context
 }
 
 async function signed(session: VaultSession, place: TransitPlace, message: Buffer): Promise<string> {
-  const { ring, reader, clients } = session
+  const { ring, reader, asked: nodes } = session
   const want = { type: 'transit', key: place.key, version: place.version, digest: messageDigest(message) } as const
   const nonce = randomBytes(16).toString('base64url')
   const { issuer, certificate } = reader
   const request: MintRequest = { ring, issuer, certificate, atMs: Date.now(), nonce, want }
   const asked = { request, signature: await reader.sign(mintSigningBytes(request)) }
   let last: unknown
-  for (const client of clients) {
+  for (const client of nodes) {
     try {
       const { signature } = await client.transitSignSigned(asked)
       return transitText(place.version, Buffer.from(signature, 'base64url'))

@@ -14,7 +14,7 @@ export function thumbprintOf(x: string): string {
 }
 
 export async function mintedPass(
-  { reader, ring, clients }: VaultSession,
+  { reader, ring, asked: nodes }: VaultSession,
   want: MintRequest['want'],
 ): Promise<Awaited<ReturnType<RingwallClient['tokenMintSigned']>>> {
   const { issuer, certificate } = reader
@@ -22,7 +22,7 @@ export async function mintedPass(
   const request: MintRequest = { ring, issuer, certificate, atMs: Date.now(), nonce, want }
   const asked = { request, signature: await reader.sign(mintSigningBytes(request)) }
   let last: unknown
-  for (const client of clients) {
+  for (const client of nodes) {
     try {
       return await client.tokenMintSigned(asked)
     } catch (error) {

@@ -14,36 +14,50 @@ import {
   type VaultFacts,
 } from '@ringwall/vault'
 import { UsageError } from '../errors.ts'
-import { readContext, type SessionOptions } from '../session.ts'
+import { readContext } from '../session.ts'
 import { nodeUrls, readIdentity, signIdentity } from './identity.ts'
 
 /** A hand-over of the key reaches nodes one after the other, and takes holders a moment. */
 const TRIES = 8
 const PAUSE_MS = 400
 
+type Clients = readonly [RingwallClient, ...RingwallClient[]]
+
 export interface VaultSession {
   readonly ring: string
-  /** Those that were named, the preferred one first. */
-  readonly clients: readonly [RingwallClient, ...RingwallClient[]]
+  /** Those whose word on the sealing key counts; the preferred one first. */
+  readonly clients: Clients
+  /** Those of them that anything else is asked of, in this order: no other stands in for one that an operator names. */
+  readonly asked: Clients
   readonly reader: Reader
 }
 
-/** An operator, by the nodes of its context; `--node` comes first. */
-export function operatorSession(options: SessionOptions): VaultSession {
-  const context = readContext(options.context)
-  const { node } = options
-  const named = context.nodes.find(({ id }) => id === node)?.url ?? (node !== undefined && URL.canParse(node) ? node : undefined)
-  if (node !== undefined && named === undefined)
-    throw new UsageError(`--node ${node}: the context lists ${context.nodes.map(({ id }) => id).join(', ')}; a URL works too`)
-  const urls = context.nodes.map(({ url }) => url).filter((url) => url !== named)
-  const [first, ...others] = (named === undefined ? urls : [named, ...urls]).map(
-    (baseUrl) => new RingwallClient({ baseUrl, operator: context }),
-  )
+export interface OperatorOptions {
+  readonly context?: string
+  /** Ids of the context, or URLs. */
+  readonly node?: string | readonly string[]
+}
+
+/** An operator, by the nodes of its context. `--node` is asked alone; of the sealing key the others are heard, too. */
+export function operatorSession({ context: file, node }: OperatorOptions): VaultSession {
+  const context = readContext(file)
+  const named = [node ?? []].flat().map((one) => {
+    const given = URL.parse(one)?.href
+    // One node in two spellings would have two votes on the sealing key.
+    const known = context.nodes.find(({ id, url }) => id === one || (given !== undefined && URL.parse(url)?.href === given))
+    if (known !== undefined) return known.url
+    if (given !== undefined) return one
+    throw new UsageError(`--node ${one}: the context lists ${context.nodes.map(({ id }) => id).join(', ')}; a URL works too`)
+  })
+  const urls = new Set([...named, ...context.nodes.map(({ url }) => url)])
+  const [first, ...others] = [...urls].map((baseUrl) => new RingwallClient({ baseUrl, operator: context }))
   if (first === undefined) throw new UsageError('the context lists no node')
   const sign = (message: Uint8Array): Promise<string> => first.signOpening(message)
+  const askedToo = named.length === 0 ? others : others.slice(0, new Set(named).size - 1)
   return {
     ring: context.ring,
     clients: [first, ...others],
+    asked: [first, ...askedToo],
     reader: { issuer: `operator:${context.name}`, certificate: '', sign },
   }
 }
@@ -51,13 +65,10 @@ export function operatorSession(options: SessionOptions): VaultSession {
 /** A service, by its certificate and the nodes it is told. */
 export function serviceSession(directory: string, nodes: readonly string[]): VaultSession {
   const identity = readIdentity(directory)
-  const [first, ...others] = nodeUrls(nodes).map((baseUrl) => new RingwallClient({ baseUrl })) as [
-    RingwallClient,
-    ...RingwallClient[],
-  ]
+  const clients = nodeUrls(nodes).map((baseUrl) => new RingwallClient({ baseUrl })) as [RingwallClient, ...RingwallClient[]]
   const certificate = identity.certificate.raw.toString('base64url')
   const sign = async (message: Uint8Array): Promise<string> => signIdentity(identity, message)
-  return { ring: identity.ring, clients: [first, ...others], reader: { issuer: `service:${identity.name}`, certificate, sign } }
+  return { ring: identity.ring, clients, asked: clients, reader: { issuer: `service:${identity.name}`, certificate, sign } }
 }
 
 /** Of so many, how many may not all lie: more than two thirds. */
@@ -66,20 +77,33 @@ export function quorumOf(count: number): number {
 }
 
 /**
- * What more than two thirds of the named nodes say of the sealing key and its holders.
- * @throws {VaultError} VAULT_TRUST when they do not agree; {NodeUnreachable} when too few answer.
+ * What each of the session's nodes says.
+ * @throws Whatever kept the one that --node names from answering: no other stands in for it.
  */
-export async function agreedFacts({
-  clients,
-  ring,
-}: VaultSession): Promise<VaultFacts & { readonly answering: readonly RingwallClient[] }> {
+export async function heardFrom<T>(
+  { clients, asked }: VaultSession,
+  ask: (client: RingwallClient) => Promise<T>,
+): Promise<readonly PromiseSettledResult<T>[]> {
+  const answers = await Promise.allSettled(clients.map(ask))
+  // They are the first of `clients`.
+  const ofAsked = answers.slice(0, asked.length)
+  const [failed] = ofAsked.filter((answer) => answer.status === 'rejected')
+  if (asked.length < clients.length && ofAsked.every(({ status }) => status === 'rejected')) throw failed?.reason
+  return answers
+}
+
+/**
+ * What more than two thirds of the named nodes say of the sealing key and its holders.
+ * @throws {VaultError} VAULT_TRUST when they do not agree; {NodeUnreachable} when too few answer, or not the one that --node names.
+ */
+export async function agreedFacts(session: VaultSession): Promise<VaultFacts & { readonly answering: Clients }> {
+  const { clients, asked, ring } = session
   const needed = quorumOf(clients.length)
   let reason: Error = new VaultError('VAULT_TRUST', 'no node was asked')
   for (let tries = 0; tries < TRIES; tries += 1) {
     if (tries > 0) await delay(PAUSE_MS)
-    const answers = await Promise.allSettled(clients.map((client) => client.vaultFacts()))
+    const answers = await heardFrom(session, (client) => client.vaultFacts())
     const heard = answers.flatMap((answer) => (answer.status === 'fulfilled' && answer.value.ring === ring ? [answer.value] : []))
-    const answering = clients.filter((_, at) => answers[at]?.status === 'fulfilled')
     if (heard.length < needed) {
       const why = answers.flatMap((answer) => (answer.status === 'rejected' ? [(answer.reason as Error).message] : []))
       reason = new NodeUnreachable(
@@ -88,9 +112,14 @@ export async function agreedFacts({
       )
       continue
     }
+    const [first, ...others] = asked.filter((_, at) => {
+      const answer = answers[at]
+      return answer?.status === 'fulfilled' && answer.value.ring === ring
+    })
+    if (first === undefined) throw new VaultError('VAULT_TRUST', `${asked[0].baseUrl} is a node of another ring`)
     const groups = [...Map.groupBy(heard, (facts) => JSON.stringify([facts.publicKey, facts.nodes])).values()]
     const agreeing = groups.find((group) => group.length >= needed)?.[0]
-    if (agreeing !== undefined) return { ...parseFacts(agreeing), answering }
+    if (agreeing !== undefined) return { ...parseFacts(agreeing), answering: [first, ...others] }
     reason = new VaultError(
       'VAULT_TRUST',
       'the named nodes contradict one another about the sealing key; see ringwall key show sealing',

@@ -5,9 +5,10 @@ import { constants } from 'node:os'
 import { ApiError, type RingwallClient, type VaultSecret } from '@ringwall/client'
 import { encodeBase64url } from '@ringwall/ring/tx'
 import { type OpenedSecret, SECRET_BYTES_MAX, type SecretWanted, sealSecret, VaultError } from '@ringwall/vault'
-import { UsageError } from '../errors.ts'
+import { QuietFailure, UsageError } from '../errors.ts'
 import { duration, printable, time } from '../format.ts'
 import { type Format, printList, printOne } from '../output.ts'
+import { parseSecretName } from '../secret-name.ts'
 import { agreedFacts, readSecrets, type VaultSession } from './vault-session.ts'
 import { tellWaiting } from './waiting.ts'
 
@@ -20,7 +21,7 @@ export interface PutOptions {
   readonly file?: string | undefined
   /** 0: it does not expire. */
   readonly ttlMs: number
-  /** The version that it is to follow; whatever is newest without. */
+  /** The version that it is to follow; 0: there is to be none that can be opened. Whatever is newest without. */
   readonly cas?: number | undefined
 }
 
@@ -42,9 +43,9 @@ function readSecret({ file }: PutOptions): Buffer {
 export async function vaultPut(session: VaultSession, format: Format, name: string, options: PutOptions): Promise<void> {
   const secret = readSecret(options)
   const facts = await agreedFacts(session)
-  const client = facts.answering[0] as RingwallClient
+  const [client] = facts.answering
   for (let tries = 1; ; tries += 1) {
-    const expectVersion = options.cas ?? (await newestVersion(client, name))
+    const expectVersion = await versionBefore(client, name, options.cas)
     const atMs = Date.now()
     const expiresAtMs = options.ttlMs === 0 ? 0 : atMs + options.ttlMs
     const version = expectVersion + 1
@@ -65,15 +66,28 @@ export async function vaultPut(session: VaultSession, format: Format, name: stri
       )
       return
     } catch (error) {
-      if (!(error instanceof ApiError) || error.code !== 'VAULT_CONFLICT' || options.cas !== undefined || tries >= TRIES)
-        throw error
+      const mayPass = error instanceof ApiError && error.code === 'VAULT_CONFLICT' && (options.cas ?? 0) === 0
+      if (!mayPass || tries >= TRIES) throw error
     }
   }
 }
 
-async function newestVersion(client: RingwallClient, name: string): Promise<number> {
+/** That the next one follows. Numbers go on after versions that have ended. @throws {QuietFailure} There is to be none, and there is. */
+async function versionBefore(client: RingwallClient, name: string, cas: number | undefined): Promise<number> {
+  if (cas !== undefined && cas > 0) return cas
   const { secrets } = await client.vaultSecrets({ path: name })
-  return secrets.find((one) => one.name === name)?.version ?? 0
+  const held = secrets.find((one) => one.name === name)
+  if (held === undefined) return 0
+  if (cas === undefined || held.live === 0) return held.version
+  process.stderr.write(`ringwall: ${name} is there already, at version ${await openable(client, held)}\n`)
+  throw new QuietFailure()
+}
+
+/** The newest version that can be opened: newer ones may have ended, or be hidden. */
+async function openable(client: RingwallClient, { name, version, state }: VaultSecret): Promise<number> {
+  if (state === 'live') return version
+  const { versions } = await client.vaultHistory({ name })
+  return versions.find((one) => one.state === 'live')?.version ?? version
 }
 
 /** Says who lied, if anybody did. */
@@ -183,27 +197,16 @@ export async function vaultRemove(client: RingwallClient, name: string, options:
 export interface RunOptions {
   /** `VARIABLE=secret`. */
   readonly env: readonly string[]
-  /** All secrets directly below this path, by the last part of their names. */
-  readonly from?: string | undefined
+  /** All secrets directly below these paths, by the last part of their names; later ones win, and `env` wins over all. */
+  readonly from: readonly string[]
 }
 
 /** Runs a program with secrets in its environment; the exit code is the program's. */
 export async function vaultRun(session: VaultSession, command: readonly string[], options: RunOptions): Promise<void> {
-  const wanted = new Map<string, string>()
-  if (options.from !== undefined) {
-    const { answering } = await agreedFacts(session)
-    const { secrets } = await (answering[0] as RingwallClient).vaultSecrets({ path: options.from })
-    for (const { name, state, mayRead } of secrets) {
-      const rest = name.slice(options.from.length + 1)
-      if (state === 'live' && mayRead && rest !== '' && !rest.includes('/')) wanted.set(variableOf(rest), name)
-    }
-    if (wanted.size === 0) throw new UsageError(`--from ${options.from}: no secret directly below it that this operator may read`)
-  }
-  for (const text of options.env) {
-    const at = text.indexOf('=')
-    if (at < 1 || !VARIABLE.test(text.slice(0, at))) throw new UsageError(`--env ${printable(text)}: expected VARIABLE=SECRET`)
-    wanted.set(text.slice(0, at), text.slice(at + 1))
-  }
+  const byName = new Map(options.env.map(parseVariable))
+  if (options.from.length > 0 && session.reader.issuer.startsWith('service:'))
+    throw new UsageError('--from is for operators: a service cannot list secrets; name each one: --env VARIABLE=SECRET')
+  const wanted = new Map([...(await variablesBelow(session, options.from, byName)), ...byName])
   if (wanted.size === 0) throw new UsageError('name the secrets to pass on: --env VARIABLE=SECRET, or --from PATH')
   const names = [...new Set(wanted.values())]
   const secrets = await opened(
@@ -213,6 +216,49 @@ export async function vaultRun(session: VaultSession, command: readonly string[]
   const values = new Map(secrets.map(({ name, secret }) => [name, variableValue(name, secret)]))
   const environment = Object.fromEntries([...wanted].map(([variable, name]) => [variable, values.get(name) as string]))
   await ran(command, environment)
+}
+
+/** @throws {UsageError} */
+function parseVariable(text: string): readonly [variable: string, name: string] {
+  const at = text.indexOf('=')
+  if (at < 1 || !VARIABLE.test(text.slice(0, at))) throw new UsageError(`--env ${printable(text)}: expected VARIABLE=SECRET`)
+  return [text.slice(0, at), parseSecretName(text.slice(at + 1))]
+}
+
+const lastPart = (name: string): string => name.slice(name.lastIndexOf('/') + 1)
+
+/**
+ * Secrets directly below the paths, by their variables.
+ *
+ * @param byName What is named itself: of that it does not matter what else has its variable.
+ * @throws {UsageError} When a path has none, or two names become one variable: a program must not start with the wrong one.
+ */
+async function variablesBelow(
+  session: VaultSession,
+  paths: readonly string[],
+  byName: ReadonlyMap<string, string>,
+): Promise<ReadonlyMap<string, string>> {
+  const variables = new Map<string, string>()
+  if (paths.length === 0) return variables
+  const { answering } = await agreedFacts(session)
+  for (const path of paths) {
+    const { secrets } = await answering[0].vaultSecrets({ path })
+    const below = secrets.filter(
+      ({ name, state, mayRead }) => state === 'live' && mayRead && name === `${path}/${lastPart(name)}`,
+    )
+    if (below.length === 0) throw new UsageError(`--from ${path}: no secret directly below it that this operator may read`)
+    for (const { name } of below) {
+      const variable = variableOf(lastPart(name))
+      const other = variables.get(variable)
+      // The same part below another path is meant: later ones win.
+      if (other !== undefined && lastPart(other) !== lastPart(name) && !byName.has(variable))
+        throw new UsageError(
+          `--from ${path}: ${other} and ${name} both become ${variable}; say which one: --env ${variable}=SECRET`,
+        )
+      variables.set(variable, name)
+    }
+  }
+  return variables
 }
 
 /** `db-password` as `DB_PASSWORD`. */

@@ -1,6 +1,6 @@
 /** The verbs of those who join: invitations. */
 import type { Command } from 'commander'
-import { parseTtl } from '../format.ts'
+import { parseDuration, parseTtl } from '../format.ts'
 import { dryRun, reason, withRing } from './options.ts'
 
 export function addJoining(node: Command): void {
@@ -166,7 +166,7 @@ export function addDevices(device: Command): void {
           label: options.label as string,
           allowed: options.remove !== true,
           scope: options.for as string,
-          withinMs: parseTtl(options.within as string),
+          withinMs: parseDuration(options.within as string),
           reason: options.reason as string,
           dryRun: options.dryRun === true,
         })
@@ -254,7 +254,7 @@ function addFactory(device: Command): void {
         manufacturer: given.manufacturer as string,
         directory: given.directory as string,
         owner: given.owner,
-        ttlMs: given.expires === undefined ? undefined : parseTtl(given.expires),
+        ttlMs: given.expires === undefined ? undefined : parseTtl(given.expires, '--expires', 'a voucher without end'),
         tpm: given.tpm,
         tpmRoots: given.tpmRoots,
       })

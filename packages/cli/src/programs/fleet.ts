@@ -149,7 +149,7 @@ export function addHolds(node: Command): void {
       const { hold } = await import('../commands/fleet.ts')
       const ttl = options.for as string | undefined
       await hold(client, kind, id as string, {
-        ttlMs: ttl === undefined ? 0 : parseTtl(ttl),
+        ttlMs: ttl === undefined ? 0 : parseTtl(ttl, '--for', 'no end'),
         reason: options.reason as string,
         dryRun: options.dryRun === true,
       })

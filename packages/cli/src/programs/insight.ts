@@ -1,8 +1,9 @@
 /** The verbs of looking and proving: requests, traces, events, the ledger, images, drills, receipts, the console. */
 import { type Command, Option } from 'commander'
 import type { DrillOptions } from '../commands/drill.ts'
-import { parseTtl } from '../format.ts'
+import { parseDuration, parseTtl } from '../format.ts'
 import { FORMATS, type Format, parseFormat } from '../output.ts'
+import { parseSecretName } from '../secret-name.ts'
 import { collect, watch, whole, withRing } from './options.ts'
 
 export function addInsight(program: Command): void {
@@ -23,7 +24,12 @@ export function addInsight(program: Command): void {
       .option('--window <duration>', 'of the last', '5m')
       .addOption(watch()),
     (_args, options) => async (client, format) =>
-      (await import('../commands/ring.ts')).top(client, format, options.by as string, parseTtl(options.window as string)),
+      (await import('../commands/ring.ts')).top(
+        client,
+        format,
+        options.by as string,
+        parseTtl(options.window as string, '--window'),
+      ),
   )
   withRing(
     program.command('events').description('what happened').option('-f, --follow', 'and what happens'),
@@ -93,7 +99,7 @@ export function addInsight(program: Command): void {
     .requiredOption('--config <file>', 'the node’s configuration: node.yaml')
     .requiredOption('--key <key>', 'the operators’ key, as ringwall node recovery printed it')
     .requiredOption('--to <folder>', 'of this node’s images')
-    .option('--every <duration>', 'again and again, as 30s; it runs until it is stopped', parseTtl)
+    .option('--every <duration>', 'again and again, as 30s; it runs until it is stopped', parseDuration)
     .action(async ({ config, key, to, every }: { config: string; key: string; to: string; every?: number }) => {
       const { recoveryBackup } = await import('../commands/recovery.ts')
       await recoveryBackup(config, key, to, every)
@@ -128,7 +134,7 @@ export function addInsight(program: Command): void {
     .requiredOption('--images <folder>', 'one node’s images, or a folder of such folders')
     .option('--share <file>', 'an operator’s share; as many as are needed, else nothing is opened', collect, [])
     .option('--context <file>', 'an operator’s context: asks the restored nodes, and how far the living ring is')
-    .option('--secret <name>', 'opened as a proof')
+    .option('--secret <name>', 'opened as a proof', parseSecretName)
     .option('--object <bucket/key>', 'read as a proof, with the access key in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY')
     .option('--directory <dir>', 'where the scratch folder is made, and removed')
     .addOption(new Option('-o, --output <format>', FORMATS.join(', ')).default('table').argParser(parseFormat))

@@ -1,6 +1,6 @@
 /** The verbs of the WAF’s rules, and of what services declare. */
 import { type Command, Option } from 'commander'
-import { parseTtl } from '../format.ts'
+import { parseDuration } from '../format.ts'
 import { FORMATS, type Format, parseFormat } from '../output.ts'
 import { collectIds, dryRun, watch, whole, withRing } from './options.ts'
 
@@ -51,7 +51,7 @@ export function addRules(program: Command): void {
           import('../session.ts'),
         ])
         await ruleExcept(client, format, id as string, {
-          ttlMs: parseTtl(options.ttl as string),
+          ttlMs: parseDuration(options.ttl as string),
           reason: (options.reason as string | undefined) ?? '',
           owner: (options.owner as string | undefined) ?? readContext(options.context as string | undefined).name,
           path: options.path as string | undefined,
@@ -115,7 +115,7 @@ export function addRules(program: Command): void {
       async (client) => {
         const [{ rulePatch }, { readContext }] = await Promise.all([import('../commands/rule-patch.ts'), import('../session.ts')])
         await rulePatch(client, file as string, {
-          ttlMs: parseTtl(options.ttl as string),
+          ttlMs: parseDuration(options.ttl as string),
           reason: (options.reason as string | undefined) ?? '',
           owner: (options.owner as string | undefined) ?? readContext(options.context as string | undefined).name,
           mode: options.mode as 'shadow' | 'enforce',

@@ -1,6 +1,7 @@
 /** The verbs of keys that nobody has. */
 import { type Command, Option } from 'commander'
 import type { TransitInput } from '../commands/transit.ts'
+import { parseSecretName } from '../secret-name.ts'
 import { contextFile, dryRun, nodesToAsk, reason, watch, whole, withRing } from './options.ts'
 import { type SessionGlobals, serviceOption, vaultSession } from './vault-options.ts'
 
@@ -18,7 +19,7 @@ function addUses(transit: Command): void {
   const use = (name: string, description: string): Command => {
     const command = transit
       .command(name)
-      .argument('<key>', 'such as shop/cards')
+      .argument('<key>', 'such as shop/cards', parseSecretName)
       .description(description)
       .option('--file <file>', 'its bytes, as they are; standard input without')
     for (const option of [serviceOption(), contextFile(), nodesToAsk()]) command.addOption(option)
@@ -69,7 +70,7 @@ function addChanges(transit: Command): void {
   withRing(
     transit
       .command('create')
-      .argument('<key>', 'such as shop/cards')
+      .argument('<key>', 'such as shop/cards', parseSecretName)
       .description('another key')
       .addOption(new Option('--use <use>', 'what it is for').choices(['encrypt', 'sign', 'mac']).makeOptionMandatory())
       .addOption(dryRun()),
@@ -81,7 +82,11 @@ function addChanges(transit: Command): void {
       },
   )
   withRing(
-    transit.command('rotate').argument('<key>').description('another version, used from now on').addOption(dryRun()),
+    transit
+      .command('rotate')
+      .argument('<key>', 'such as shop/cards', parseSecretName)
+      .description('another version, used from now on')
+      .addOption(dryRun()),
     ([name], options) =>
       async (client) => {
         const body = { type: 'transit.rotate', name: name as string } as const
@@ -91,7 +96,7 @@ function addChanges(transit: Command): void {
   withRing(
     transit
       .command('trim')
-      .argument('<key>')
+      .argument('<key>', 'such as shop/cards', parseSecretName)
       .description('end old versions, for ever')
       .requiredOption('--least <version>', 'the first that is to stay', whole('--least', 2, VERSION_MAX))
       .addOption(dryRun()),
@@ -105,7 +110,7 @@ function addChanges(transit: Command): void {
   withRing(
     transit
       .command('rm')
-      .argument('<key>')
+      .argument('<key>', 'such as shop/cards', parseSecretName)
       .description('delete a key, for ever: what was encrypted to it nobody decrypts')
       .addOption(reason())
       .addOption(dryRun()),

@@ -15,5 +15,5 @@ export const serviceOption = (): Option =>
 export async function vaultSession({ identity: directory, context, node }: SessionGlobals): Promise<VaultSession> {
   const { operatorSession, serviceSession } = await import('../commands/vault-session.ts')
   if (directory !== undefined) return serviceSession(directory, node)
-  return operatorSession({ ...(context === undefined ? {} : { context }), ...(node[0] === undefined ? {} : { node: node[0] }) })
+  return operatorSession({ ...(context === undefined ? {} : { context }), node })
 }

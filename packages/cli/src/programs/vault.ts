@@ -3,6 +3,7 @@
 import type { Command } from 'commander'
 import { parseTtl } from '../format.ts'
 import type { Format } from '../output.ts'
+import { parseSecretName } from '../secret-name.ts'
 import { collect, contextFile, dryRun, formatted, nodesToAsk, reason, watch, whole, withRing } from './options.ts'
 import { addTransit } from './transit.ts'
 import { type SessionGlobals, serviceOption, vaultSession } from './vault-options.ts'
@@ -10,6 +11,11 @@ import { type SessionGlobals, serviceOption, vaultSession } from './vault-option
 /** Of those verbs that services have, too. */
 interface VaultGlobals extends SessionGlobals {
   readonly output: Format
+}
+
+/** 0 is for the ring what the role has. */
+function leaseTtl(text: string | undefined): number {
+  return text === undefined ? 0 : parseTtl(text, '--ttl', 'what the role has')
 }
 
 export function addVault(program: Command): void {
@@ -20,23 +26,29 @@ export function addVault(program: Command): void {
     )
   vault
     .command('put')
-    .argument('<name>', 'such as shop/db-password')
-    .description('another version of a secret: from standard input, or a file')
-    .option('--file <file>', 'its bytes, as they are')
+    .argument('<name>', 'such as shop/db-password', parseSecretName)
+    .description(
+      'another version of a secret: from standard input, without the one line end (LF or CRLF) that may close it, or from a file',
+    )
+    .option('--file <file>', 'its bytes, as they are: for what is binary')
     .option('--ttl <duration>', 'nobody opens it afterwards')
-    .option('--cas <version>', 'only if this version is the newest; 0: only if there is none', whole('--cas', 0, 999_999_999))
+    .option(
+      '--cas <version>',
+      'only if this version is the newest; 0: only if there is none that can be opened',
+      whole('--cas', 0, 999_999_999),
+    )
     .addOption(contextFile())
     .addOption(nodesToAsk())
     .addOption(formatted())
     .action(async (name: string, options: VaultGlobals & { file?: string; ttl?: string; cas?: number }) => {
       const { vaultPut } = await import('../commands/vault.ts')
-      const ttlMs = options.ttl === undefined ? 0 : parseTtl(options.ttl)
+      const ttlMs = options.ttl === undefined ? 0 : parseTtl(options.ttl, '--ttl', 'a secret without end')
       const { file, cas } = options
       await vaultPut(await vaultSession(options), options.output, name, { file, ttlMs, cas })
     })
   vault
     .command('get')
-    .argument('<name>')
+    .argument('<name>', 'such as shop/db-password', parseSecretName)
     .description('open a secret: its bytes on standard output')
     .option('--version <n>', 'not the newest', whole('--version', 1, 999_999_999))
     .addOption(serviceOption())
@@ -50,7 +62,7 @@ export function addVault(program: Command): void {
   withRing(
     vault
       .command('ls')
-      .argument('[path]', 'those of this name and below it')
+      .argument('[path]', 'those of this name and below it', parseSecretName)
       .description('what secrets there are')
       .addOption(watch()),
     ([path]) =>
@@ -58,7 +70,10 @@ export function addVault(program: Command): void {
         (await import('../commands/vault.ts')).vaultList(client, format, path),
   )
   withRing(
-    vault.command('history').argument('<name>').description('its versions, and who had it opened'),
+    vault
+      .command('history')
+      .argument('<name>', 'such as shop/db-password', parseSecretName)
+      .description('its versions, and who had it opened'),
     ([name]) =>
       async (client, format) =>
         (await import('../commands/vault.ts')).vaultHistory(client, format, name as string),
@@ -66,7 +81,7 @@ export function addVault(program: Command): void {
   withRing(
     vault
       .command('rm')
-      .argument('<name>')
+      .argument('<name>', 'such as shop/db-password', parseSecretName)
       .description('delete a secret, for ever: nobody opens it any more')
       .option('--version <n>', 'this version only; may be given again', (text: string, held: readonly number[] | undefined) => [
         ...(held ?? []),
@@ -138,7 +153,7 @@ export function addVault(program: Command): void {
     .addOption(formatted())
     .action(async (place: string, options: VaultGlobals & { ttl?: string }) => {
       const { leaseBegin } = await import('../commands/lease.ts')
-      await leaseBegin(await vaultSession(options), options.output, place, options.ttl === undefined ? 0 : parseTtl(options.ttl))
+      await leaseBegin(await vaultSession(options), options.output, place, leaseTtl(options.ttl))
     })
   vault
     .command('renew')
@@ -150,7 +165,7 @@ export function addVault(program: Command): void {
     .addOption(nodesToAsk())
     .action(async (id: string, options: SessionGlobals & { ttl?: string }) => {
       const { leaseRenew } = await import('../commands/lease.ts')
-      await leaseRenew(await vaultSession(options), id, options.ttl === undefined ? 0 : parseTtl(options.ttl))
+      await leaseRenew(await vaultSession(options), id, leaseTtl(options.ttl))
     })
   vault
     .command('revoke')
@@ -172,12 +187,17 @@ export function addVault(program: Command): void {
     .argument('<command...>', 'the program and its arguments, after --')
     .description('run a program with secrets in its environment')
     .option('--env <variable=secret>', 'may be given again', collect, [])
-    .option('--from <path>', 'all secrets directly below it: db-password becomes DB_PASSWORD; for operators')
+    .option(
+      '--from <path>',
+      'all secrets directly below it: db-password becomes DB_PASSWORD; may be given again, later ones win; for operators',
+      (text: string, paths: readonly string[]) => [...paths, parseSecretName(text)],
+      [] as readonly string[],
+    )
     .addOption(serviceOption())
     .addOption(contextFile())
     .addOption(nodesToAsk())
     .passThroughOptions()
-    .action(async (command: string[], options: VaultGlobals & { env: string[]; from?: string }) => {
+    .action(async (command: string[], options: VaultGlobals & { env: string[]; from: readonly string[] }) => {
       const { vaultRun } = await import('../commands/vault.ts')
       const { env, from } = options
       await vaultRun(await vaultSession(options), command, { env, from })

@@ -111,7 +111,9 @@ const STATUSES: Readonly<Record<OpenRefused['code'], number>> = {
 }
 
 function stateOf(version: SecretVersion, nowMs: number): string {
-  return version.end?.why ?? (isLive(version, nowMs) ? 'live' : 'expired')
+  if (version.end !== null) return version.end.why
+  if (!isLive(version, nowMs)) return 'expired'
+  return version.hiddenAtMs === undefined ? 'live' : 'hidden'
 }
 
 function secrets(node: RunningNode, { query, operator }: Call): unknown {
@@ -138,7 +140,7 @@ function secrets(node: RunningNode, { query, operator }: Call): unknown {
             sealedAtMs,
             expiresAtMs: expiresAtMs === 0 ? null : expiresAtMs,
             by,
-            live: versions.filter((one) => isLive(one, nowMs)).length,
+            live: versions.filter((one) => stateOf(one, nowMs) === 'live').length,
             mayRead,
             mayWrite,
           },

@@ -55,7 +55,7 @@ export const vaultSchemas: Readonly<Record<string, Schema>> = {
   VaultSecret: object('A secret, without what is in it.', {
     name: text,
     version: described('The newest.', whole),
-    state: described('Of the newest version.', choice('live', 'deleted', 'expired', 'superseded')),
+    state: described('Of the newest version.', choice('live', 'hidden', 'deleted', 'expired', 'superseded')),
     sealedAtMs: ms,
     expiresAtMs: orNull(ms),
     by: text,
@@ -68,7 +68,7 @@ export const vaultSchemas: Readonly<Record<string, Schema>> = {
     versions: list(
       object('A version.', {
         version: whole,
-        state: choice('live', 'deleted', 'expired', 'superseded'),
+        state: choice('live', 'hidden', 'deleted', 'expired', 'superseded'),
         sealedAtMs: ms,
         expiresAtMs: orNull(ms),
         by: text,
