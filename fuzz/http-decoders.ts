@@ -1,7 +1,7 @@
 /** Decoders of HTTP: heads of requests and responses, targets, bodies, and the rules that look at them. */
 
 import { normalizeRoutingPath, readingsOf } from '@ringwall/guard'
-import { compileRules, RuleSyntaxError, requestFields } from '@ringwall/waf'
+import { compileRules, RuleSyntaxError, readFields } from '@ringwall/waf'
 import { connectionTokens } from '../packages/proxy/src/header-names.ts'
 import { parseRequestHead } from '../packages/proxy/src/request-head.ts'
 import { type ResponseHead, ResponseParser } from '../packages/proxy/src/response-parser.ts'
@@ -181,7 +181,7 @@ export const body: Decoder = {
     const cut = input.length % 2 === 0
     let good = false
     for (const type of TYPES) good = parseRequestBody(text, type, cut).error === undefined && good
-    requestFields(input, TYPES[input.length % TYPES.length] as string)
+    readFields(input, TYPES[input.length % TYPES.length] as string)
     parseCookies(text)
     return parseRequestBody(text, TYPES[0] as string, cut).error === undefined || good
   },

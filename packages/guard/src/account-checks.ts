@@ -20,13 +20,15 @@ export function loginObjection(
   if (declared === undefined) return undefined
   judgement.check = 'denial'
   const service = route.service.name
-  const names = truncated ? undefined : loginNames(judgement.request.headers, body, declared.account)
+  const read = truncated ? undefined : loginNames(judgement.request.headers, body, declared.account)
   // Whom it is for must be known: a denied account must not get in behind padding or among many others.
-  if (names === undefined) {
+  if (read === undefined) {
     const reason = truncated ? `a login of more than ${body.length} bytes is not read` : 'a login that names many accounts'
     return { outcome: 'deny', status: truncated ? 413 : 400, reason }
   }
-  const accounts = [...new Set(names.map((name) => accountKey(environment.view.ring, service, name)))]
+  if (read.doubt !== undefined)
+    return { outcome: 'deny', status: 400, reason: `a login that cannot be read for sure: ${read.doubt}` }
+  const accounts = [...new Set(read.names.map((name) => accountKey(environment.view.ring, service, name)))]
   ;[judgement.account] = accounts
   if (route.route!.login !== undefined) judgement.login = { service, account: accounts[0] }
   for (const account of accounts) {
@@ -54,7 +56,8 @@ export function portalObjection(
   // What is no form of ours names nobody who logs in.
   if (body.length === 0 || judgement.request.target === OUTSIDE_PATHS.signals) return undefined
   const service = judgement.route!.service.name
-  const names = loginNames(judgement.request.headers, body, 'name')
+  // The portal reads forms alone, and strictly: of others it finds no name.
+  const names = loginNames(judgement.request.headers, body, 'name')?.names
   if (names === undefined || names.length > 1)
     return { outcome: 'deny', status: 400, reason: 'a login that names several people' }
   const [name] = names
@@ -74,7 +77,7 @@ export function breachObjection(
   if (breaches === undefined || password === undefined || body.length === 0) return undefined
   judgement.check = 'account'
   // Many of them are refused as many accounts are: any may be the one that counts.
-  const given = loginNames(judgement.request.headers, body, password, (value) => value)
+  const given = loginNames(judgement.request.headers, body, password, (value) => value)?.names
   if (given === undefined) return { outcome: 'deny', status: 400, reason: 'a login with many passwords' }
   const said = (any: boolean): Objection | undefined => {
     judgement.breached = any

@@ -1,6 +1,7 @@
 /** Limits about accounts, from both sides: those who try many, and people who log in. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { gzipSync } from 'node:zlib'
 import { compilePolicy, createDenialIndex, parsePolicyDocument, type View } from '@ringwall/ring'
 import { createCounters, type RuleSet, type WafVerdict } from '@ringwall/waf'
 import { createGuard, type GuardOptions } from './guard.ts'
@@ -64,7 +65,8 @@ function policyOf(routes: string, waf = '{ mode: "off", rules: [] }'): { readonl
 
 interface Login {
   readonly account?: string
-  readonly body?: string
+  readonly body?: string | Uint8Array
+  readonly headers?: readonly (readonly [name: string, value: string])[]
   readonly source?: string
   readonly ja4?: string
   readonly atMs?: number
@@ -87,6 +89,7 @@ class Site {
   async judge({
     account,
     body,
+    headers = [['content-type', 'application/x-www-form-urlencoded']],
     source = '203.0.113.7',
     ja4 = BROWSER,
     atMs = NOW,
@@ -105,14 +108,19 @@ class Site {
       target: path,
       path,
       httpVersion: '1.1',
-      headers: [['content-type', 'application/x-www-form-urlencoded']],
+      headers,
       remoteAddress: source,
       host: 'shop.example',
       ja4,
     }
     const text = body ?? (account === undefined ? '' : `email=${encodeURIComponent(account)}&password=secret`)
     const head = await this.#guard.head(request, environment)
-    const slice = this.#guard.bodyInSlices(head, new TextEncoder().encode(text), false, environment)
+    const slice = this.#guard.bodyInSlices(
+      head,
+      typeof text === 'string' ? new TextEncoder().encode(text) : text,
+      false,
+      environment,
+    )
     for (;;) {
       const judged = slice()
       if (judged instanceof Promise) await judged
@@ -201,6 +209,55 @@ test('guessing one account: stopped whatever the sources, and a decoy beside the
   assert.equal((await site.try({ account: 'bob@example.org' })).outcome, 'allow')
   const decoys = await site.try({ body: 'email=zoe@example.org&email=decoy@example.org' })
   assert.deepEqual([decoys.outcome, decoys.status], ['deny', 400])
+})
+
+test('one account is counted wherever a server may find its name; bodies that only some can read are refused', async () => {
+  const guessing = login('{ name: guessing, key: [account], status: [401], rate: 1/m }')
+  const FORM = 'application/x-www-form-urlencoded'
+  const MULTIPART = 'multipart/form-data; boundary=x'
+  const part = (head: string, value = 'ada'): string =>
+    `--x\r\nContent-Disposition: form-data; ${head}\r\n\r\n${value}\r\n--x--\r\n`
+  const outcomeOf = async (type: string, body: string | Uint8Array, more: Login['headers'] = []): Promise<string> => {
+    const site = new Site(guessing)
+    await site.try({ account: 'ada' })
+    const { outcome, status } = await site.try({ body, headers: [['content-type', type], ...more] })
+    return `${outcome} ${status ?? ''}`.trim()
+  }
+  const json = '{"email":"ada"}'
+  for (const [type, body] of [
+    [FORM, 'email=ada'],
+    [FORM, 'EMAIL=ada'],
+    [FORM, ' email=ada'],
+    [FORM, 'a=1;email=ada'],
+    [FORM, json],
+    ['application/json', `\ufeff${' '.repeat(100)}${json}`],
+    ['application/json', '{"em\\u0061il":"ada"}'],
+    ['application/x-ndjson', `{"a":1}\n${json}`],
+    ['text/plain', `${' '.repeat(100)}${json}`],
+    ['text/plain', Buffer.from(json, 'utf16le')],
+    ['', 'email=ada'],
+    [MULTIPART, part('name=email')],
+    [MULTIPART, part('name="email"; filename="a"')],
+  ] as const)
+    assert.equal(await outcomeOf(type, body), 'throttle 429', `${type} ${body}`)
+  for (const [type, body] of [
+    [`${FORM}; charset=utf-7`, 'email=+AGEAZABh-'],
+    [FORM, '{/**/"email":"ada"}'],
+    ['application/json', '{"a":"b"/*","email":"ada"*/}'],
+    ['text/plain', '{"email":"bob" /**/,"email":"ada"}'],
+    ['application/json', Buffer.from(json, 'utf16le')],
+    ['application/msgpack', '\x81\xa5email\xa3ada'],
+    ['multipart/mixed; boundary=x', part('name=email')],
+    [MULTIPART, part("name='email'")],
+    [MULTIPART, part("name*=utf-8''email")],
+    [MULTIPART, part('name=email\r\nContent-Type: text/plain; charset=ibm037', '\x81\x84\x81')],
+    [MULTIPART, part('name=email\r\nContent-Transfer-Encoding: base64', 'YWRh')],
+  ] as const)
+    assert.equal(await outcomeOf(type, body), 'deny 400', `${type} ${body}`)
+  assert.equal(await outcomeOf(FORM, gzipSync('email=ada'), [['Content-Encoding', 'gzip']]), 'deny 400')
+  assert.equal(await outcomeOf(FORM, 'email=bob', [['Content-Encoding', 'identity']]), 'allow 200')
+  assert.equal(await outcomeOf(MULTIPART, part('name="email"', 'bob')), 'allow 200')
+  assert.equal(await outcomeOf('application/json; charset=utf-8', '{"email":"bob"}'), 'allow 200')
 })
 
 test('enumeration: many accounts asked about from one network are stopped; one account asked about often is not', async () => {

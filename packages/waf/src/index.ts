@@ -1,4 +1,4 @@
-export { requestFields } from './body/request-body.ts'
+export { type BodyFields, readFields } from './body/request-body.ts'
 export { createCollectionStore } from './collections.ts'
 export { compileRules } from './compile.ts'
 export { createCounters, type RuleCounters } from './counters.ts'

@@ -209,6 +209,49 @@ test('JSON is read as JSON whatever the type says, text that is none is looked a
   assert.equal(parseRequestBody('{"a":', 'application/json', true).error, undefined)
 })
 
+test('JSON is found behind any blanks, in UTF-16 and UTF-32, in sequences, and as one text', () => {
+  const json = '{"a":"b"}'
+  const bytes = (text: string, order: 'le' | 'be', size: 2 | 4): string => {
+    const wide = Buffer.alloc(text.length * size)
+    for (let at = 0; at < text.length; at++) {
+      const code = text.charCodeAt(at)
+      if (size === 2) order === 'le' ? wide.writeUInt16LE(code, at * 2) : wide.writeUInt16BE(code, at * 2)
+      else order === 'le' ? wide.writeUInt32LE(code, at * 4) : wide.writeUInt32BE(code, at * 4)
+    }
+    return bytesToText(wide)
+  }
+  const opaque = 'application/octet-stream'
+  for (const type of ['text/plain', '', opaque]) {
+    for (const order of ['le', 'be'] as const)
+      for (const size of [2, 4] as const)
+        for (const mark of ['', '\ufeff'])
+          assert.deepEqual(
+            parseRequestBody(bytes(mark + json, order, size), type, false).fields,
+            [['json.a', 'b']],
+            `${order} ${size}`,
+          )
+    const spaced = `${' \r\n\t'.repeat(1_000)}${json}`
+    assert.deepEqual(parseRequestBody(spaced, type, false).fields, [['json.a', 'b']])
+    assert.deepEqual(parseRequestBody(`{"c":1}\n${json}\n`, type, false).fields, [
+      ['json.c', '1'],
+      ['json.a', 'b'],
+    ])
+    assert.deepEqual(parseRequestBody(`\x1e${json}\n\x1e"c"\n`, type, false).fields, [
+      ['json.a', 'b'],
+      ['json', 'c'],
+    ])
+    assert.deepEqual(parseRequestBody('"\\u0062"', type, false).fields, [['json', 'b']])
+  }
+  const form = 'application/x-www-form-urlencoded'
+  assert.deepEqual(parseRequestBody(`${' '.repeat(1_000)}${json}`, form, false).fields.at(-1), ['json.a', 'b'])
+  // One document is one under its own type, where a second is an error.
+  assert.match(parseRequestBody(`${json}\n${json}`, 'application/json', false).error ?? '', /after the end/)
+  assert.equal(parseRequestBody('a\0', 'text/plain', false).unparsed, 'a')
+  const { xml } = parseRequestBody(bytes('\ufeff<a>b</a>', 'le', 2), 'application/xml', false)
+  assert.equal(xml.error, undefined)
+  assert.equal(parseRequestBody(bytes('<a>', 'be', 2), 'application/xml', false).unparsed, '<a>')
+})
+
 test('XML under a form’s type is also kept whole: its first = would tear it in two', () => {
   const type = 'application/x-www-form-urlencoded'
   const document = '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///c?d=e">]><a>&b;</a>'

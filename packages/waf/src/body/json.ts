@@ -39,6 +39,7 @@ const PLAIN = /[^"\\\x00-\x1f]*/y
 const SHORT_CHARS = 40
 
 const QUOTE = 34
+const RECORD_SEPARATOR = 30
 const BACKSLASH = 92
 const COMMA = 44
 const COLON = 58
@@ -48,7 +49,16 @@ const COLON = 58
  * call stack. Duplicate keys give one field each, since parsers behind us differ in which one they take.
  */
 export function parseJson(text: string): ParsedJson {
-  const reader = new JsonReader(text)
+  return readJson(text, false)
+}
+
+/** The same of several texts in a row, with blanks or record separators between them (NDJSON, JSON lines, RFC 7464). */
+export function parseJsonSequence(text: string): ParsedJson {
+  return readJson(text, true)
+}
+
+function readJson(text: string, isSequence: boolean): ParsedJson {
+  const reader = new JsonReader(text, isSequence)
   reader.read()
   const { fields, arrays, error, over } = reader
   return { fields, arrays, error, over }
@@ -56,6 +66,7 @@ export function parseJson(text: string): ParsedJson {
 
 class JsonReader {
   readonly #text: string
+  readonly #isSequence: boolean
   #at: number
   readonly fields: (readonly [string, string])[] = []
   readonly arrays: string[] = []
@@ -64,8 +75,9 @@ class JsonReader {
   error: string | undefined
   over = false
 
-  constructor(text: string) {
+  constructor(text: string, isSequence: boolean) {
     this.#text = text
+    this.#isSequence = isSequence
     // A byte order mark, which many writers leave and most readers skip.
     this.#at = text.startsWith('\xef\xbb\xbf') ? 3 : 0
   }
@@ -104,7 +116,9 @@ class JsonReader {
       for (;;) {
         const next = this.#skip()
         if (around === undefined) {
-          if (this.#at < this.#text.length) this.error = 'something after the end'
+          if (this.#at === this.#text.length) return
+          if (this.#isSequence) break
+          this.error = 'something after the end'
           return
         }
         if (next === (around.array ? 93 : 125)) {
@@ -158,7 +172,7 @@ class JsonReader {
     const text = this.#text
     let at = this.#at
     let c = text.charCodeAt(at)
-    while (c === 32 || c === 10 || c === 13 || c === 9) c = text.charCodeAt(++at)
+    while (c === 32 || c === 10 || c === 13 || c === 9 || (c === RECORD_SEPARATOR && this.#isSequence)) c = text.charCodeAt(++at)
     this.#at = at
     return c
   }

@@ -1,8 +1,9 @@
 import { bytesToText } from '../bytes.ts'
 import { trim } from '../transformations/blanks.ts'
 import { parseForm } from './form.ts'
-import { parseJson } from './json.ts'
+import { parseJson, parseJsonSequence } from './json.ts'
 import { boundaryFlags, type MultipartFlag, multipartBoundary, parseMultipart, type UploadedFile } from './multipart.ts'
+import { wideText } from './wide-text.ts'
 import { NO_XML, parseXml, type XmlDocument } from './xml.ts'
 
 export type BodyProcessor = '' | 'URLENCODED' | 'MULTIPART' | 'JSON' | 'XML'
@@ -100,48 +101,86 @@ export function parseRequestBody(
       return { ...NOTHING, ...parsed, flags, processor, unparsed: parsed.error === undefined ? '' : text }
     }
     case 'JSON': {
-      if (/^[\t\n\r ]{0,64}$/.test(text)) return { ...NOTHING, processor }
+      if (/^[\t\n\r ]*$/.test(text)) return { ...NOTHING, processor }
       const parsed = parseJson(text)
       const broken = parsed.error !== undefined
       return { ...NOTHING, ...parsed, processor, error: truncated ? undefined : parsed.error, unparsed: broken ? text : '' }
     }
     case 'XML': {
-      const xml = parseXml(text)
+      const said = wideText(text) ?? text
+      const xml = parseXml(said)
       return {
         ...NOTHING,
         processor,
         xml,
         over: xml.over,
         error: truncated ? undefined : xml.error,
-        unparsed: xml.error === undefined ? '' : text,
+        unparsed: xml.error === undefined ? '' : said,
       }
     }
     default: {
       const opaque = OPAQUE.test(mediaType(contentType))
-      if (looksLikeJson(text)) {
-        // Some services read JSON whatever the type says, and only as far as it goes.
-        const { fields, error, over } = parseJson(text)
-        if (error === undefined || !opaque) return { ...NOTHING, fields, over, unparsed: error === undefined ? '' : text }
-      }
-      return opaque ? { ...NOTHING, opaque } : { ...NOTHING, unparsed: text }
+      const said = wideText(text) ?? text
+      if (!MAY_BE_JSON.test(said)) return opaque ? { ...NOTHING, opaque } : { ...NOTHING, unparsed: said }
+      // Some services read JSON whatever the type says, and only as far as it goes.
+      const { fields, error, over } = parseJsonSequence(said)
+      if (error === undefined) return { ...NOTHING, fields, over }
+      return opaque ? { ...NOTHING, fields, over, opaque } : { ...NOTHING, fields, over, unparsed: said }
     }
   }
 }
 
-/** Names and values of a body as rules see them, in order, as text. JSON names begin with `json.`. */
-export function requestFields(body: Uint8Array, contentType: string): readonly (readonly [name: string, value: string])[] {
-  const { fields } = parseRequestBody(bytesToText(body), contentType, false)
-  return fields.map(([name, value]) => [decodeUtf8(name), decodeUtf8(value)] as const)
+export interface BodyFields {
+  /** As rules see them, in order, as text. JSON names begin with `json.`. */
+  readonly fields: readonly (readonly [name: string, value: string])[]
+  /** Why a reader may find others, in a few words. */
+  readonly doubt: string | undefined
+}
+
+/** Names and values of a body, for whoever has to know what every reader of it may find. */
+export function readFields(body: Uint8Array, contentType: string): BodyFields {
+  const text = bytesToText(body)
+  const parsed = parseRequestBody(text, contentType, false)
+  const { processor, fields, files, error, strictError, flags, over, partHeaders } = parsed
+  // Some take a semicolon for what parts fields, as HTML 4.01 advises them to (appendix B.2.2).
+  const others = processor === 'URLENCODED' && text.includes(';') ? parseForm(text.replaceAll(';', '&')).fields : []
+  let doubt = error ?? strictError
+  if (over) doubt ??= 'too many fields'
+  if (isInOtherCharset(contentType)) doubt ??= 'a charset that is not read'
+  if ((processor === '' || processor === 'URLENCODED') && isBrokenJson(wideText(text) ?? text)) doubt ??= 'JSON that breaks off'
+  if (processor === '' && /^\s*multipart\//i.test(contentType)) doubt ??= 'parts that are no form'
+  if (DOUBTFUL.some((flag) => flags.has(flag))) doubt ??= 'a multipart body that readers take apart differently'
+  if (partHeaders.some(([, line]) => /^content-type[ \t]*:/i.test(line) && isInOtherCharset(line)))
+    doubt ??= 'a part in a charset that is not read'
+  // A part with a file name is a file to most, and a field to some.
+  const all = [...fields, ...others, ...files.map(({ name, content }) => [name, content] as const)]
+  return { fields: all.map(([name, value]) => [decodeUtf8(name), decodeUtf8(value)] as const), doubt }
+}
+
+const DOUBTFUL: readonly MultipartFlag[] = ['INVALID_QUOTING', 'MISSING_SEMICOLON', 'LF_LINE', 'CRLF_LF_LINES', 'HEADER_FOLDING']
+
+/** Whether text begins as JSON and does not stay it: readers that take comments or lone quotes find more in it than we do. */
+function isBrokenJson(text: string): boolean {
+  return looksLikeJson(text) && parseJsonSequence(text).error !== undefined
+}
+
+/** Whether a header value names a charset in which ASCII is not what it is in UTF-8, or one that nobody knows. */
+function isInOtherCharset(value: string): boolean {
+  const named = /;\s*charset\s*=/i.test(value)
+  return named && !/;\s*charset=["']?(?:utf-?8|us-ascii|iso-8859-(?:1|15)|windows-125[0-2])["']?\s*(?:;|$)/i.test(value)
 }
 
 function decodeUtf8(text: string): string {
   return new TextDecoder().decode(Uint8Array.from(text, (char) => char.charCodeAt(0)))
 }
 
+/** What readers of any type may take for JSON: a container or a string, also behind a record separator (RFC 7464). */
+const MAY_BE_JSON = /^(?:\xef\xbb\xbf)?[\t\n\r \x1e]*[[{"]/
+
 function looksLikeXml(text: string): boolean {
-  return /^(?:\xef\xbb\xbf)?[\t\n\r ]{0,64}<[!?A-Za-z]/.test(text)
+  return /^(?:\xef\xbb\xbf)?[\t\n\r ]*<[!?A-Za-z]/.test(text)
 }
 
 function looksLikeJson(text: string): boolean {
-  return /^(?:\xef\xbb\xbf)?[\t\n\r ]{0,64}[[{]/.test(text)
+  return /^(?:\xef\xbb\xbf)?[\t\n\r ]*[[{]/.test(text)
 }

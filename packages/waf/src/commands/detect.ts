@@ -137,7 +137,8 @@ class Context {
     // A fence of Markdown, or a command quoted that a sentence goes on from: it is shown, not run.
     this.#fenced = /^\s{0,8}```/.test(text) || QUOTED.test(text)
     this.#manyLines = breaks >= 3 || this.#fenced
-    this.#tableRow = /^\s{0,8}\|[^|\n]{0,200}\|[^|\n]{0,200}\|/.test(text) && !/^\s{0,8}\|\|/.test(text)
+    this.#tableRow =
+      /^\s{0,8}\|[^|\n]{0,200}(?:\|[^|\n]{0,200}){1,16}\|\s{0,4}(?:\n|\\n|$)/.test(text) && !/^\s{0,8}\|\|/.test(text)
   }
 
   pass(code: number): void {

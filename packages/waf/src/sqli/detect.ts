@@ -93,7 +93,7 @@ const BARE: readonly (readonly [name: string, shape: RegExp])[] = [
 
 /** A number with a condition that is true or false, and nothing else but what ends the statement. */
 const CONSTANT_CONDITION =
-  /^\s{0,8}['"]?\d{1,12}['")]{0,4}\s{1,8}(?:or|and|x?or|\|\||&&)\s{1,8}(?:not\s{1,8})?(?:true|false)\s{0,8}(?:$|--|#|\/\*)/i
+  /^\s{0,8}['"]?\d{1,12}['")]{0,4}(?:\s|\/\*.{0,40}?\*\/){1,8}(?:or|and|x?or|\|\||&&)(?:\s|\/\*.{0,40}?\*\/){1,8}(?:not\s{1,8})?(?:true|false)\s{0,8}(?:$|--|#|\/\*)/i
 /** A name compared with itself, behind an operand or as what follows one, and nothing else but what ends the statement. */
 const SAME_NAMES =
   /^\s{0,8}(?:['"]?[\w-]{1,40}['")]{0,4}\s{1,8}|['"]\)?\s{0,8}|\s{1,8})(?:or|and|xor|\|\||&&)\s{1,8}(?:not\s{1,8})?\(?([a-z_]\w{0,20})\s{0,4}(?:=|like)\s{0,4}\1\)?\s{0,8}(?:$|--|#|\/\*|;)/i
