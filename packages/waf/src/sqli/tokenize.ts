@@ -24,6 +24,11 @@ export function sqlTokens(text: string, start: number): string {
 /** Of the text that is read: nothing reads two at a time. */
 const KINDS = new Uint8Array(KINDS_MAX)
 
+/** Longer words are none that matter. */
+const VOCABULARY_CHARS_MAX = 40
+const QUOTE = 39
+const AMPERSAND = 38
+
 /** Each is looked for up to the end of the text. */
 const UNCLOSED_TAGS_MAX = 32
 
@@ -120,14 +125,18 @@ class Tokenizer {
     const from = this.#at
     const end = wordEnd(text, from)
     this.#at = end
-    if (end - from > 40) {
+    if (end - from > VOCABULARY_CHARS_MAX) {
       this.#add(W)
+      return
+    }
+    const next = text.charCodeAt(end)
+    if (next !== QUOTE && next !== AMPERSAND && VOCABULARY[vocabularyIndex(text, from, end)] === 0) {
+      this.#add(nextMark(text, end) === '(' ? OTHER_FUNCTION : W)
       return
     }
     const word = text.slice(from, end).toLowerCase()
     // N'x', X'41', _utf8'x' and the like are strings with a prefix.
-    const next = text.charCodeAt(end)
-    const opens = next === 39 ? end : word === 'u' && text.startsWith("&'", end) ? end + 1 : -1
+    const opens = next === QUOTE ? end : word === 'u' && text.startsWith("&'", end) ? end + 1 : -1
     if (opens >= 0 && (STRING_PREFIXES.has(word) || word.startsWith('_'))) {
       const close = stringEnd(text, opens + 1, 39)
       this.#at = close < 0 ? text.length : close + 1
@@ -363,6 +372,21 @@ const NILADIC: ReadonlySet<string> = new Set([
 ])
 /** Beginnings of scripts, not operands that an injection completes. */
 const BEGINNINGS: ReadonlySet<string> = new Set(['begin', 'commit', 'rollback', 'go', 'end', 'use'])
+
+/**
+ * Not 0 where a word of the vocabulary may be, by its length, its first and its last letter: most words of a text are none, and
+ * are told so without a look at the letters between.
+ */
+const VOCABULARY = new Uint8Array((VOCABULARY_CHARS_MAX + 1) << 10)
+for (const words of [WORDS, STATEMENT_OBJECTS, DANGEROUS, PACKAGES, FUNCTIONS, NILADIC, BEGINNINGS])
+  for (const word of words.keys()) VOCABULARY[vocabularyIndex(word, 0, word.length)] = 1
+for (const word of ['values', 'table', 'exec', 'execute', 'copy', 'receive_message', 'get_host_address'])
+  VOCABULARY[vocabularyIndex(word, 0, word.length)] = 1
+
+/** The lower five bits of a letter are the same in both cases. */
+function vocabularyIndex(text: string, from: number, end: number): number {
+  return ((end - from) << 10) | ((text.charCodeAt(from) & 31) << 5) | (text.charCodeAt(end - 1) & 31)
+}
 
 function nextMark(text: string, from: number): string {
   let at = from
