@@ -13,7 +13,7 @@ const poisonings: Record<string, readonly [first: Asked & { path?: string }, sec
   'a method in a field': [{ headers: { 'x-http-method-override': 'DELETE' } }, {}],
   'a key of an API': [{ headers: { 'x-api-key': 'secret' } }, {}],
   'an Origin that is reflected': [{ headers: { origin: 'https://evil.example' } }, {}],
-  'a scheme in a field': [{ headers: { 'x-forwarded-scheme': 'http' } }, {}],
+  'a scheme in a field': [{ headers: { 'x-url-scheme': 'http' } }, {}],
   'a GET with a body': [{ headers: { 'content-length': '2' }, body: 'a=' }, {}],
   cookies: [{ headers: { cookie: 'session=1' } }, {}],
   'another host': [{ headers: { host: 'evil.example' } }, {}],

@@ -13,22 +13,32 @@ const OURS: ReadonlySet<string> = new Set([
   'expect',
   'trailer',
   'forwarded',
-  'x-forwarded-for',
-  'x-forwarded-host',
-  'x-forwarded-proto',
-  'x-forwarded-port',
-  'x-forwarded-server',
+  // Where some upstreams look whose request it is, each in its own place.
+  'x-forwarded',
+  'forwarded-for',
   'x-real-ip',
+  'client-ip',
+  'x-client-ip',
+  'true-client-ip',
+  'x-cluster-client-ip',
+  'x-originating-ip',
+  'x-remote-ip',
+  'x-remote-addr',
+  // Programs of CGI get it as `HTTP_PROXY`, by which their own requests go to whoever sent it (CVE-2016-5385).
+  'proxy',
   // Some upstreams route by these instead of the target that was judged.
   'x-original-url',
+  'x-original-uri',
+  'x-original-host',
   'x-rewrite-url',
   'x-request-id',
   'traceparent',
   'tracestate',
   'ringwall-password',
-  // Whom a certificate names is ours to say.
-  'x-forwarded-client-cert',
 ])
+
+/** Names that begin so are ours: what we say of the client (whom its certificate names among it), and whatever else an upstream would believe. */
+const OURS_BEGIN = ['x-forwarded-', 'x-ringwall-']
 
 const DROPPED_MAX = 2_048
 const dropped = new Map<string, boolean>()
@@ -40,7 +50,7 @@ export function isDropped(name: string): boolean {
   const lower = lowerName(name)
   const plain = lower?.replaceAll('_', '-')
   const drop =
-    lower === undefined || plain === undefined || HOP_BY_HOP.has(plain) || OURS.has(plain) || plain.startsWith('x-ringwall-')
+    plain === undefined || HOP_BY_HOP.has(plain) || OURS.has(plain) || OURS_BEGIN.some((beginning) => plain.startsWith(beginning))
   if (dropped.size >= DROPPED_MAX) dropped.clear()
   dropped.set(detached(name), drop)
   return drop

@@ -39,6 +39,7 @@ export const HOP_BY_HOP: ReadonlySet<string> = new Set([
   'te',
   'transfer-encoding',
   'upgrade',
+  'http2-settings',
 ])
 
 /** Without optional whitespace (RFC 9110 section 5.6.3): blanks and tabs, not what else JavaScript takes for a space. */

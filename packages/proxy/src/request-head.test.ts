@@ -11,6 +11,26 @@ test('the path is the guard’s own reading of the target, and a target that it 
     assert.ok('refused' in parseRequestHead('GET', target, '1.1', ['Host', 'a']), target)
 })
 
+test('a target holds visible ASCII only: what bytes above it spell depends on who reads them', () => {
+  const utf8 = Buffer.from('café', 'utf8').toString('latin1')
+  for (const target of [
+    `/${utf8}`,
+    '/caf\xe9',
+    `/${utf8};a`,
+    `/?q=${utf8}`,
+    '/\u0100',
+    '/\x80',
+    `http://a/${utf8}`,
+    `http://a?${utf8}`,
+  ]) {
+    const head = parseRequestHead('GET', target, '1.1', ['Host', 'a'])
+    assert.ok('refused' in head && head.status === 400, JSON.stringify(target))
+  }
+  const every = Array.from({ length: 94 }, (_, at) => String.fromCharCode(0x21 + at)).join('')
+  const fine = `/caf%C3%A9?${every.replace('#', '')}`
+  assert.ok(!('refused' in parseRequestHead('GET', fine, '1.1', ['Host', 'a'])), fine)
+})
+
 test('the host is without port, in lower case and without the root’s dot; the authority stays as sent', () => {
   for (const [authority, host] of [
     ['Shop.Example.:8080', 'shop.example'],

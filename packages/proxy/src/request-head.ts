@@ -263,9 +263,12 @@ function withoutPort(authority: string): string {
   return host.length > 1 && host.endsWith('.') ? host.slice(0, -1) : host
 }
 
-/** Visible ASCII and bytes above it, no fragment (RFC 9112 section 3.2). */
+/**
+ * Visible ASCII without a fragment (RFC 9112 section 3.2). Bytes above are of no encoding that anybody has named: a route would be looked up
+ * by one reading of them, and the upstream might go by another.
+ */
 function isTarget(target: string): boolean {
   return !NOT_IN_TARGET.test(target)
 }
 
-const NOT_IN_TARGET = /[\x00-\x20\x7f#]/
+const NOT_IN_TARGET = /[^\x21\x22\x24-\x7e]/

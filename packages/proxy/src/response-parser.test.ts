@@ -50,6 +50,49 @@ test('lengths, chunks, trailers, close, interim responses and bodyless ones are 
   assert.match(parse(one('HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n')).said[0]!, / false 0$/)
 })
 
+for (const [name, text, method] of [
+  ['204 with a length', 'HTTP/1.1 204 None\r\nContent-Length: 6\r\n\r\n'],
+  ['204 in chunks', 'HTTP/1.1 204 None\r\nTransfer-Encoding: chunked\r\n\r\n'],
+  ['304 in chunks', 'HTTP/1.1 304 Same\r\nTransfer-Encoding: chunked\r\n\r\n'],
+  ['204 with a length, to HEAD', 'HTTP/1.1 204 None\r\nContent-Length: 6\r\n\r\n', 'HEAD'],
+  ['103 with a length', `HTTP/1.1 103 E\r\nContent-Length: 4\r\n\r\n${OK}Content-Length: 2\r\n\r\nab`],
+  ['103 in chunks', `HTTP/1.1 103 E\r\nTransfer-Encoding: chunked\r\n\r\n${OK}Content-Length: 2\r\n\r\nab`],
+  [
+    'an odd interim response before a plain one',
+    `HTTP/1.1 103 E\r\nContent-Length: 4\r\n\r\nHTTP/1.1 103 E\r\n\r\n${OK}Content-Length: 0\r\n\r\n`,
+  ],
+  ['chunks in HTTP/1.0', 'HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n'],
+  ['one length twice', `${OK}Content-Length: 2\r\nContent-Length: 2\r\n\r\nab`],
+  ['close beside keep-alive', `${OK}Connection: close\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nab`],
+  ['keep-alive beside close', `${OK}Connection: keep-alive\r\nConnection: Close\r\nContent-Length: 2\r\n\r\nab`],
+] as const) {
+  test(`after ${name} the connection is not kept, also the second time, when the head is known`, () => {
+    for (let time = 0; time < 3; time++) {
+      const { said, problem } = parse(one(text), { method: method ?? 'GET' })
+      assert.equal(problem, undefined)
+      const head = said.find((each) => each.startsWith('head'))!
+      assert.match(head, / false (?:\d+|undefined)$/)
+      assert.equal(said.at(-1), 'end ')
+    }
+  })
+}
+
+test('positive control: what says clearly where it ends is kept', () => {
+  for (const [text, method] of [
+    [`${OK}Content-Length: 2\r\n\r\nab`, 'GET'],
+    [`${OK}Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n`, 'GET'],
+    [`${OK}Content-Length: 2\r\n\r\n`, 'HEAD'],
+    [`${OK}Transfer-Encoding: chunked\r\n\r\n`, 'HEAD'],
+    ['HTTP/1.1 204 None\r\nContent-Length: 0\r\n\r\n', 'GET'],
+    ['HTTP/1.1 304 Same\r\nContent-Length: 6\r\n\r\n', 'GET'],
+    [`HTTP/1.1 103 E\r\n\r\n${OK}Content-Length: 0\r\n\r\n`, 'GET'],
+    ['HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n', 'GET'],
+  ] as const) {
+    const { said } = parse(one(text), { method })
+    assert.match(said.find((each) => each.startsWith('head'))!, / true (?:\d+|undefined)$/, text)
+  }
+})
+
 for (const [name, text] of [
   ['no status line', 'hello\r\n\r\n'],
   ['an unknown version', 'HTTP/2.0 200 OK\r\n\r\n'],

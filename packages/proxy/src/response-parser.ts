@@ -3,6 +3,9 @@
  *
  * Strict (RFC 9112): CR LF line ends only, no folded lines, no Transfer-Encoding beside Content-Length, chunked as the
  * only coding. An upstream that is ambiguous could be read in two ways by our client: it is refused instead.
+ *
+ * What says one thing, oddly, is passed on, and its connection is not kept: a length said twice, a body announced where there can be none (1xx,
+ * 204, 304 in chunks), Transfer-Encoding in HTTP/1.0. Had the upstream meant another end, the rest would be the next client's answer.
  */
 import { fieldsOf, firstLine, type HeadBounds, INCOMPLETE, MALFORMED, type Section, scanHead, sectionOf } from './head-scanner.ts'
 import { lowerName } from './header-names.ts'
@@ -64,6 +67,8 @@ interface ReadHead {
   readonly contentLength: string | undefined
   readonly chunked: boolean
   readonly upgrade: boolean
+  /** Says where it ends, and so that it might mean another place. */
+  readonly odd: boolean
 }
 
 const knownHeads = new KnownSections<ReadHead>()
@@ -77,6 +82,8 @@ export class ResponseParser {
   #held: Buffer | undefined
   #left = 0
   #interims = 0
+  /** One of the interim responses was odd. */
+  #odd = false
   /** Where the head that came last is known. */
   #knownAt = 0
 
@@ -92,6 +99,7 @@ export class ResponseParser {
     this.#upgradeAsked = upgradeAsked
     this.#held = undefined
     this.#interims = 0
+    this.#odd = false
   }
 
   get done(): boolean {
@@ -222,12 +230,14 @@ export class ResponseParser {
   #answer(head: ReadHead): string | ResponseHead | undefined {
     const { status, statusText, rawHeaders, section, keepAliveS, contentLength, upgrade } = head
     let { keepAlive } = head
+    if (head.odd || this.#odd) keepAlive = false
     if (status === 101) {
       if (!this.#upgradeAsked) return 'it switched protocols unasked'
       return { status, statusText, rawHeaders, keepAlive, keepAliveS, bodyBytes: 0, contentLength, upgrade }
     }
     if (status < 200) {
       if (++this.#interims > INTERIMS_MAX) return 'it sent too many interim responses'
+      if (announcesBody(head)) this.#odd = true
       this.#events.onInterim({
         status,
         statusText,
@@ -246,6 +256,8 @@ export class ResponseParser {
     if (bodyless) {
       bodyBytes = 0
       this.#state = DONE
+      // Of a 304, the length is that of what it stands for (RFC 9110 section 8.6).
+      if (status === 204 ? announcesBody(head) : status === 304 && head.chunked) keepAlive = false
     } else if (head.chunked) {
       this.#state = CHUNK_SIZE
     } else if (contentLength !== undefined) {
@@ -271,6 +283,11 @@ export class ResponseParser {
   }
 }
 
+/** Of a status that has no body: some would look for one. */
+function announcesBody({ chunked, contentLength }: ReadHead): boolean {
+  return chunked || (contentLength !== undefined && contentLength !== '0')
+}
+
 /** Reads the head that was scanned last, whose Latin-1 text this is. Returns a problem, or what it says. */
 function readHead(text: string): string | ReadHead {
   const line = firstLine(text)
@@ -280,14 +297,20 @@ function readHead(text: string): string | ReadHead {
   const statusText = line.slice(13)
   let contentLength: string | undefined
   let transferEncoding: string | undefined
-  let keepAlive = line.charCodeAt(7) === 49
+  const modern = line.charCodeAt(7) === 49
+  let keepAlive = modern
+  let closes = false
+  let odd = false
   let keepAliveS: number | undefined
   let upgrade = false
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = lowerName(rawHeaders[at]!)
     const value = rawHeaders[at + 1]!
     if (name === 'content-length') {
-      if (contentLength !== undefined && contentLength !== value) return 'it gave two lengths'
+      if (contentLength !== undefined) {
+        if (contentLength !== value) return 'it gave two lengths'
+        odd = true
+      }
       contentLength = value
     } else if (name === 'transfer-encoding') {
       if (transferEncoding !== undefined) return 'it gave two Transfer-Encoding headers'
@@ -296,7 +319,7 @@ function readHead(text: string): string | ReadHead {
       if (value === 'keep-alive') keepAlive = true
       else {
         const lower = value.toLowerCase()
-        if (lower.includes('close')) keepAlive = false
+        if (lower.includes('close')) closes = true
         else if (lower.includes('keep-alive')) keepAlive = true
         if (lower.includes('upgrade')) upgrade = true
       }
@@ -313,11 +336,13 @@ function readHead(text: string): string | ReadHead {
     statusText,
     rawHeaders,
     section: sectionOf(text, rawHeaders),
-    keepAlive,
+    keepAlive: keepAlive && !closes,
     keepAliveS,
     contentLength,
     chunked: transferEncoding !== undefined,
     upgrade,
+    // RFC 9112 section 6.1: what HTTP/1.0 says of codings is faulty, even where it seems to be understood.
+    odd: odd || (transferEncoding !== undefined && !modern),
   }
 }
 

@@ -11,26 +11,28 @@ export interface Source {
 }
 
 /**
+ * Read from the right, where the nearest proxy wrote, and no further than the first address that is none of a proxy we trust: what
+ * lies left of it was written by the source itself, so that nothing there can do anything. Where a proxy says something else than an address
+ * (`unknown`, nothing), or 32 in a row are trusted, the source is the one right of that: the last that somebody trusted vouches for.
+ *
  * @param socketAddress Of the connection's other end.
  * @param forwardedFor `X-Forwarded-For` as received, all its lines joined.
  * @param trusted Whether an address is a proxy that we believe.
- * @returns The right-most entry that is not a trusted proxy. A header with anything but addresses in it, or with more than
- *   32 entries, says nothing: the peer is the source then.
  */
 export function sourceOf(socketAddress: string, forwardedFor: string | undefined, trusted: (address: string) => boolean): Source {
-  if (forwardedFor === undefined || !trusted(socketAddress)) return { address: socketAddress, chain: undefined }
-  const texts = forwardedFor.split(',', FORWARDED_ENTRIES_MAX + 1)
-  if (texts.length > FORWARDED_ENTRIES_MAX) return { address: socketAddress, chain: undefined }
-  const entries: string[] = []
-  for (const text of texts) {
-    const address = canonicalAddress(text.trim())
-    if (address === undefined) return { address: socketAddress, chain: undefined }
-    entries.push(address)
+  let source = socketAddress
+  let chain: string | undefined
+  if (forwardedFor === undefined) return { address: source, chain }
+  let end = forwardedFor.length
+  for (let count = 0; end >= 0 && count < FORWARDED_ENTRIES_MAX && trusted(source); count++) {
+    const comma = end === 0 ? -1 : forwardedFor.lastIndexOf(',', end - 1)
+    const address = canonicalAddress(forwardedFor.slice(comma + 1, end).trim())
+    if (address === undefined) break
+    source = address
+    chain = chain === undefined ? address : `${address}, ${chain}`
+    end = comma
   }
-  let at = entries.length - 1
-  while (at > 0 && trusted(entries[at]!)) at--
-  // What lies left of the source was written by the source itself: not passed on.
-  return { address: entries[at]!, chain: entries.slice(at).join(', ') }
+  return { address: source, chain }
 }
 
 /** One spelling of an address that may come with a port: `1.2.3.4:80`, `[::1]:80`. */
