@@ -7,6 +7,7 @@ export abstract class ProxyError extends Error {
     | 'PROXY_UPSTREAM_FULL'
     | 'PROXY_UPSTREAM_BROKEN'
     | 'PROXY_UPSTREAM_TIMEOUT'
+    | 'PROXY_REQUEST_FAULT'
 }
 
 /** The listener could not be opened. */
@@ -63,4 +64,23 @@ export class UpstreamTimeout extends ProxyError {
   readonly code = 'PROXY_UPSTREAM_TIMEOUT'
 }
 
-export type AnyProxyError = ListenFailed | TlsFilesInvalid | UpstreamUnreachable | UpstreamFull | UpstreamBroken | UpstreamTimeout
+/** The request itself could not be sent, or not to its end: no upstream is to blame for it. */
+export class RequestFault extends ProxyError {
+  override readonly name = 'RequestFault'
+  readonly code = 'PROXY_REQUEST_FAULT'
+  /** What its client is answered. */
+  readonly status: 400 | 408 | 501
+  constructor(status: 400 | 408 | 501, message: string) {
+    super(message)
+    this.status = status
+  }
+}
+
+export type AnyProxyError =
+  | ListenFailed
+  | TlsFilesInvalid
+  | UpstreamUnreachable
+  | UpstreamFull
+  | UpstreamBroken
+  | UpstreamTimeout
+  | RequestFault

@@ -18,6 +18,7 @@
  */
 import { type Guard, type GuardRequest, type Judgement, sourceKey } from '@ringwall/guard'
 import type { RewritePolicy } from '@ringwall/ring'
+import type { RequestFault } from './errors.ts'
 import { isReviewed } from './exchange-end.ts'
 import { ExchangeResponse, OVERLOADED_RETRY_AFTER_S } from './exchange-response.ts'
 import { requestHeadText } from './forward-head.ts'
@@ -403,5 +404,11 @@ export class Exchange extends ExchangeResponse implements UpstreamRequestOwner {
 
   onUpstreamDrain(): void {
     this.client.resumeBody()
+  }
+
+  onRequestFault({ status, message }: RequestFault): void {
+    if (this.answered) this.cutShort(this.upstream!.status ?? status, message)
+    else if (status === 400) this.refuseMalformed(status, message)
+    else this.refuse(status, message)
   }
 }

@@ -6,6 +6,7 @@ export {
   type AnyProxyError,
   ListenFailed,
   ProxyError,
+  RequestFault,
   TlsFilesInvalid,
   UpstreamBroken,
   UpstreamFull,

@@ -1,7 +1,10 @@
 /** One connection to an upstream, carrying one request at a time: what there is of it in any version of HTTP. */
-import { type AnyProxyError, UpstreamBroken, UpstreamTimeout } from './errors.ts'
+import { type AnyProxyError, RequestFault, UpstreamBroken, UpstreamTimeout } from './errors.ts'
 import type { ResponseHead } from './response-parser.ts'
 import type { Wire } from './wire.ts'
+
+/** Who breaks off within this time of what it was sent may have done so because of it. */
+const WAITED_MS_MIN = 1_000
 
 /** Whoever waits for a response. */
 export interface ResponseListener {
@@ -96,6 +99,8 @@ export abstract class OneRequestConnection implements UpstreamConnection {
   protected requestWritten = false
   protected gone = false
   protected paused = false
+  /** The upstream takes more of the request's body. */
+  #hasRoom = true
   #pausedAtMs = 0
   #timeoutMs = 0
   activeAtMs = performance.now()
@@ -124,8 +129,32 @@ export abstract class OneRequestConnection implements UpstreamConnection {
     this.listener = listener
     this.requestWritten = request.complete
     this.paused = false
+    this.#hasRoom = true
     this.#timeoutMs = request.timeoutMs
     this.activeAtMs = nowMs
+  }
+
+  /** Part of the request has been written. Returns whether there is room for more. */
+  protected wrote(room: boolean): boolean {
+    this.#hasRoom = room
+    return room
+  }
+
+  /** The request has been written whole: the upstream's time begins. */
+  protected wroteAll(): void {
+    this.requestWritten = true
+    this.activeAtMs = performance.now()
+  }
+
+  onDrain(): void {
+    this.#hasRoom = true
+    this.activeAtMs = performance.now()
+    this.listener?.onDrain()
+  }
+
+  /** The upstream has taken what there is of the request, and its client holds the rest back: that time is the client's, whose own limits bound it. */
+  get #waitsForClient(): boolean {
+    return !this.requestWritten && this.#hasRoom
   }
 
   pause(): void {
@@ -161,7 +190,7 @@ export abstract class OneRequestConnection implements UpstreamConnection {
   }
 
   sweep(nowMs: number): void {
-    if (this.listener === undefined || this.paused || nowMs - this.activeAtMs < this.#timeoutMs) return
+    if (this.listener === undefined || this.paused || this.#waitsForClient || nowMs - this.activeAtMs < this.#timeoutMs) return
     this.fail(new UpstreamTimeout(`the upstream was silent for ${this.#timeoutMs} ms`))
   }
 
@@ -169,7 +198,15 @@ export abstract class OneRequestConnection implements UpstreamConnection {
     if (this.gone) return
     this.gone = true
     this.owner.onGone(this)
-    if (this.listener !== undefined) this.fail(new UpstreamBroken('it broke the connection', this.untouched))
+    if (this.listener !== undefined) this.broke('it broke the connection', this.untouched)
+  }
+
+  /** The upstream has ended the request. One that had been waiting for the rest of it has done what its own limits say. */
+  protected broke(why: string, stale: boolean): void {
+    const isTired = this.#waitsForClient && performance.now() - this.activeAtMs >= WAITED_MS_MIN
+    this.fail(
+      isTired ? new RequestFault(408, `the upstream waited for the body in vain: ${why}`) : new UpstreamBroken(why, stale),
+    )
   }
 
   protected fail(error: AnyProxyError): void {

@@ -3,7 +3,7 @@
  * 56(2), 2013). Whichever begins its response first answers; the other is let go.
  */
 import type { ServicePolicy } from '@ringwall/ring'
-import type { AnyProxyError } from './errors.ts'
+import { type AnyProxyError, RequestFault } from './errors.ts'
 import type { ResponseHead } from './response-parser.ts'
 import type { ConnectionWaiter, Upstream } from './upstream.ts'
 import type { ResponseListener, Sending, UpstreamConnection } from './upstream-connection.ts'
@@ -140,7 +140,7 @@ export class Hedge implements ConnectionWaiter, ResponseListener {
   }
 
   onFailure(error: AnyProxyError): void {
-    this.#failed(error.message)
+    this.#failed(error instanceof RequestFault ? undefined : error.message)
   }
 
   /** Interim responses are the first upstream's to give. */

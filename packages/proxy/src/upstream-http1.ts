@@ -59,13 +59,13 @@ export class Http1UpstreamConnection extends OneRequestConnection implements Res
     this.#parser.begin(request.method, request.upgrade)
     this.#wire.text(head)
     if (body !== undefined) this.#body(body, request.chunked)
-    return this.#wire.flush()
+    return this.wrote(this.#wire.flush())
   }
 
   write(bytes: Buffer, chunked: boolean): boolean {
     this.activeAtMs = performance.now()
     this.#body(bytes, chunked)
-    return this.#wire.flush()
+    return this.wrote(this.#wire.flush())
   }
 
   #body(bytes: Buffer, chunked: boolean): void {
@@ -79,7 +79,7 @@ export class Http1UpstreamConnection extends OneRequestConnection implements Res
       this.#wire.text('0\r\n\r\n')
       this.#wire.flush()
     }
-    this.requestWritten = true
+    this.wroteAll()
   }
 
   protected stopReading(): void {
@@ -128,10 +128,6 @@ export class Http1UpstreamConnection extends OneRequestConnection implements Res
     listener?.onUpgrade(head, this.#wire, rest)
   }
 
-  onDrain(): void {
-    this.listener?.onDrain()
-  }
-
   onBytes(bytes: Buffer): void {
     this.activeAtMs = performance.now()
     // Nobody asked: a late part of an earlier response must never become the next one's.
@@ -171,6 +167,6 @@ export class Http1UpstreamConnection extends OneRequestConnection implements Res
   onHalfClose(): void {
     if (this.listener === undefined) return
     const problem = this.#parser.close()
-    if (problem !== undefined) this.fail(new UpstreamBroken(problem, this.untouched))
+    if (problem !== undefined) this.broke(problem, this.untouched)
   }
 }

@@ -69,7 +69,7 @@ export class Http2UpstreamConnection extends OneRequestConnection {
     this.#stream = stream
     this.#listen(stream, request.method)
     if (body === undefined) return true
-    if (!request.complete) return stream.write(Buffer.from(body))
+    if (!request.complete) return this.wrote(stream.write(Buffer.from(body)))
     stream.end(Buffer.from(body))
     return true
   }
@@ -108,7 +108,7 @@ export class Http2UpstreamConnection extends OneRequestConnection {
         this.listener?.onQuiet()
       }),
     )
-    stream.on('drain', () => guarded((listener) => listener.onDrain()))
+    stream.on('drain', () => guarded(() => this.onDrain()))
     stream.on('end', () => {
       // Of a stream that broke, too.
       if (stream.rstCode !== constants.NGHTTP2_NO_ERROR || stream.aborted || !this.#answered) return
@@ -125,17 +125,17 @@ export class Http2UpstreamConnection extends OneRequestConnection {
       const why = rstCode === constants.NGHTTP2_NO_ERROR ? 'it broke the connection' : `it reset the stream with code ${rstCode}`
       // A server that goes away refuses what it has not begun (section 8.7).
       const isRefused = rstCode === constants.NGHTTP2_REFUSED_STREAM || rstCode === constants.NGHTTP2_NO_ERROR
-      this.fail(new UpstreamBroken(why, this.untouched && isRefused))
+      this.broke(why, this.untouched && isRefused)
     })
   }
 
   write(bytes: Buffer): boolean {
     this.activeAtMs = performance.now()
-    return this.#stream?.write(Buffer.from(bytes)) ?? true
+    return this.wrote(this.#stream?.write(Buffer.from(bytes)) ?? true)
   }
 
   complete(): void {
-    this.requestWritten = true
+    this.wroteAll()
     this.#stream?.end()
   }
 

@@ -4,7 +4,7 @@
  */
 import type { ServicePolicy } from '@ringwall/ring'
 import type { Context } from './context.ts'
-import { type AnyProxyError, UpstreamBroken, type UpstreamFull, type UpstreamUnreachable } from './errors.ts'
+import { type AnyProxyError, RequestFault, UpstreamBroken, type UpstreamFull, type UpstreamUnreachable } from './errors.ts'
 import type { HeldBody } from './held-body.ts'
 import type { Observed } from './recording.ts'
 import type { RequestHead } from './request-head.ts'
@@ -47,6 +47,8 @@ export interface UpstreamRequestOwner {
   /** No upstream was left to ask. @param full Because they have no room. */
   onUnsent(full: boolean): void
   onUpstreamFailure(error: AnyProxyError, url: string): void
+  /** It is the request that could not be sent, or not to its end. */
+  onRequestFault(fault: RequestFault): void
   /** Others wait for the connection, which has been held up for long. */
   onReclaimed(): void
 }
@@ -420,6 +422,11 @@ export class UpstreamRequest implements ConnectionWaiter, ResponseListener, Hedg
   onFailure(error: AnyProxyError): void {
     this.#connection = undefined
     if (this.#owner.cancelled) return
+    if (error instanceof RequestFault) {
+      this.#endHedge()
+      this.#owner.onRequestFault(error)
+      return
+    }
     const stale = error instanceof UpstreamBroken && error.stale && !this.#retriedStale
     const hedged = this.#hedge?.connection !== undefined
     if (stale && !hedged && !this.#streamed && IDEMPOTENT.has(this.#head.method)) {
