@@ -43,7 +43,7 @@ export const HOP_BY_HOP: ReadonlySet<string> = new Set([
 ])
 
 /** Without optional whitespace (RFC 9110 section 5.6.3): blanks and tabs, not what else JavaScript takes for a space. */
-function trimOws(text: string): string {
+export function trimOws(text: string): string {
   let from = 0
   let to = text.length
   while (from < to && isOws(text.charCodeAt(from))) from++

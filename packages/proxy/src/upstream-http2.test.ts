@@ -3,9 +3,13 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { type ClientHttp2Session, connect, createServer, type Http2Server, type ServerHttp2Stream } from 'node:http2'
-import { type AddressInfo, createServer as createTcpServer } from 'node:net'
+import { type AddressInfo, connect as connectTcp, createServer as createTcpServer } from 'node:net'
 import { type TestContext, test } from 'node:test'
-import { rawExchange, testProxy, until } from './test-ring.ts'
+import { type AnyProxyError, RequestFault } from './errors.ts'
+import type { ResponseHead } from './response-parser.ts'
+import { policyOf, rawExchange, testProxy, until, viewOf } from './test-ring.ts'
+import { IndifferentListener } from './upstream-connection.ts'
+import { Http2UpstreamConnection } from './upstream-http2.ts'
 
 type OnStream = (stream: ServerHttp2Stream, headers: Record<string, unknown>, raw: readonly string[], server: Http2Server) => void
 
@@ -201,7 +205,7 @@ test('a kept connection that is gone is found out by the next request, which is 
   assert.ok(opened() >= 2)
 })
 
-test('an upstream that speaks HTTP/1.1 after all is 502, and so is a WebSocket to one that does not', async (t) => {
+test('an upstream that speaks HTTP/1.1 after all is 502', async (t) => {
   const plain = createTcpServer((socket) => {
     socket.on('error', () => {})
     socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n')
@@ -214,9 +218,89 @@ test('an upstream that speaks HTTP/1.1 after all is 502, and so is a WebSocket t
     plain.close()
   })
   assert.equal((await get(port)).statusCode, 502)
-  const other = await scene(t, (stream) => stream.respond({ ':status': 200 }, { endStream: true }))
-  const ask =
-    'GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n'
-  assert.match((await rawExchange(other.port, ask, 500)).text, /^HTTP\/1\.1 502 /)
-  assert.equal((await get(other.port)).statusCode, 200)
+})
+
+const WEBSOCKET =
+  'GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n'
+
+test('a WebSocket goes to those that speak HTTP/1.1; where none does it is 501, and no upstream is to blame', async (t) => {
+  const { port, proxy, opened, state } = await scene(t, (stream) => stream.respond({ ':status': 200 }, { endStream: true }))
+  assert.equal((await get(port)).statusCode, 200)
+  const before = opened()
+  for (let at = 0; at < 6; at++) assert.match((await rawExchange(port, WEBSOCKET, 500)).text, /^HTTP\/1\.1 501 /)
+  assert.equal((await get(port)).statusCode, 200)
+  const [upstream] = proxy.upstreams()
+  assert.deepEqual([upstream!.failures, proxy.stats().upstreamErrors, opened()], [0, 0, before])
+  const plain = createTcpServer((socket) => {
+    socket.on('error', () => {})
+    socket.once('data', () =>
+      socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n'),
+    )
+  }).listen(0, '127.0.0.1')
+  await once(plain, 'listening')
+  t.after(() => plain.close())
+  const other = { url: `http://127.0.0.1:${(plain.address() as AddressInfo).port}` }
+  state.view = viewOf(policyOf({ shop: { upstreams: [{ url: upstream!.url, http2: true }, other] } }))
+  for (let at = 0; at < 6; at++) assert.match((await rawExchange(port, WEBSOCKET, 100)).text, /^HTTP\/1\.1 101 /)
+})
+
+test('fields that come twice reach the upstream as they are, and so do bytes beyond ASCII', async (t) => {
+  let seen: readonly string[] = []
+  const { port, proxy, opened } = await scene(t, (stream, _headers, raw) => {
+    seen = raw
+    stream.respond({ ':status': 200 }, { endStream: true })
+  })
+  assert.equal((await get(port)).statusCode, 200)
+  const before = opened()
+  const names = ['dnt', 'user-agent', 'referer', 'authorization', 'if-none-match', 'range', 'access-control-request-method']
+  for (const name of names) {
+    const ask = `GET / HTTP/1.1\r\nHost: a\r\n${name}: 1\r\nx-between: \u00e9\u00a0\r\n${name}: 2\r\nConnection: close\r\n\r\n`
+    assert.match((await rawExchange(port, Buffer.from(ask, 'latin1'))).text, /^HTTP\/1\.1 200 /, name)
+    const from = seen.indexOf(name)
+    assert.deepEqual(seen.slice(from, from + 6), [name, '1', 'x-between', '\u00e9\u00a0', name, '2'])
+  }
+  assert.deepEqual([proxy.upstreams()[0]!.failures, opened()], [0, before])
+})
+
+test('what cannot be said in HTTP/2 is the request’s fault: the connection goes on', async (t) => {
+  const server = createServer()
+  server.on('stream', (stream) => stream.respond({ ':status': 204 }, { endStream: true }))
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const socket = connectTcp((server.address() as AddressInfo).port, '127.0.0.1')
+  await once(socket, 'connect')
+  let gone = 0
+  const connection = await new Promise<Http2UpstreamConnection>((resolve, reject) => {
+    const made = new Http2UpstreamConnection(socket, false, 65_536, {
+      onFree: () => resolve(made),
+      onGone: () => gone++,
+    })
+    const sending = { method: 'GET', complete: true, upgrade: false, chunked: false, timeoutMs: 1_000 }
+    const faults: AnyProxyError[] = []
+    class Refused extends IndifferentListener {
+      override onFailure(error: AnyProxyError): void {
+        faults.push(error)
+        if (!(error instanceof RequestFault) || error.status !== 400) reject(error)
+      }
+    }
+    made.send(new Refused(), 'GET / HTTP/1.1\r\nHost: a\r\nno token: x\r\n\r\n', undefined, sending, performance.now())
+    assert.equal(faults.length, 0, 'whoever sends has not got the connection back yet')
+  })
+  t.after(() => {
+    connection.destroy()
+    server.close()
+  })
+  const status = await new Promise<number>((resolve, reject) => {
+    class Answered extends IndifferentListener {
+      override onHead(head: ResponseHead): void {
+        resolve(head.status)
+      }
+      override onFailure(error: AnyProxyError): void {
+        reject(error)
+      }
+    }
+    const sending = { method: 'GET', complete: true, upgrade: false, chunked: false, timeoutMs: 1_000 }
+    connection.send(new Answered(), 'GET / HTTP/1.1\r\nHost: a\r\n\r\n', undefined, sending, performance.now())
+  })
+  assert.deepEqual([status, gone], [204, 0])
 })

@@ -3,14 +3,23 @@
  * what bounds connections bounds requests, and nobody's slow stream holds up another's. What goes out is the header section that was made for
  * HTTP/1.1, without what is of that version's connections (section 8.2.2).
  */
-import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants, type OutgoingHttpHeaders } from 'node:http2'
+import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } from 'node:http2'
 import type { Socket } from 'node:net'
-import { UpstreamBroken } from './errors.ts'
+import { RequestFault, UpstreamBroken } from './errors.ts'
+import { trimOws } from './header-names.ts'
 import type { ResponseHead } from './response-parser.ts'
 import { type ConnectionOwner, OneRequestConnection, type ResponseListener, type Sending } from './upstream-connection.ts'
 
-/** Of HTTP/1.1 connections. `te: trailers` stays: gRPC wants it. */
-const LEFT_OUT: ReadonlySet<string> = new Set(['connection', 'transfer-encoding', 'host', 'upgrade', 'keep-alive'])
+/** Of HTTP/1.1 connections (section 8.2.2). `te: trailers` stays: gRPC wants it. */
+const LEFT_OUT: ReadonlySet<string> = new Set([
+  'connection',
+  'transfer-encoding',
+  'host',
+  'upgrade',
+  'keep-alive',
+  'proxy-connection',
+  'http2-settings',
+])
 const END_STREAM = 1
 /** What the upstream may send ahead of what the client takes. */
 const WINDOW_BYTES = 262_144
@@ -29,10 +38,13 @@ export class Http2UpstreamConnection extends OneRequestConnection {
     this.#secure = secure
     socket.setNoDelay(true)
     // The authority of requests is what they say themselves.
-    const session = connect(`${secure ? 'https' : 'http'}://upstream`, {
+    const options = {
       createConnection: () => socket,
+      // A field that comes twice is for the upstream to judge, as it is over HTTP/1.1. Types lack this for clients.
+      strictSingleValueFields: false,
       settings: { enablePush: false, initialWindowSize: WINDOW_BYTES, maxHeaderListSize: headerBytesMax + FIELD_OVERHEAD },
-    })
+    }
+    const session = connect(`${secure ? 'https' : 'http'}://upstream`, options)
     this.#session = session
     session.on('error', ignore)
     session.once('connect', () => session.setLocalWindowSize(WINDOW_BYTES))
@@ -55,7 +67,7 @@ export class Http2UpstreamConnection extends OneRequestConnection {
     this.begin(listener, request, nowMs)
     this.#answered = false
     if (request.upgrade) {
-      this.#failSoon('WebSockets go to upstreams over HTTP/1.1')
+      this.#refuseSoon(new RequestFault(501, 'WebSockets go to upstreams over HTTP/1.1'))
       return true
     }
     let stream: ClientHttp2Stream
@@ -63,7 +75,9 @@ export class Http2UpstreamConnection extends OneRequestConnection {
       const endStream = request.complete && body === undefined
       stream = this.#session.request(headersOf(head, this.#secure ? 'https' : 'http'), { endStream })
     } catch (error) {
-      this.#failSoon(`the request cannot be sent over HTTP/2: ${(error as Error).message}`)
+      const why = `the request cannot be sent over HTTP/2: ${(error as Error).message}`
+      if (this.usable) this.#refuseSoon(new RequestFault(400, why))
+      else this.#failSoon(why)
       return true
     }
     this.#stream = stream
@@ -170,29 +184,39 @@ export class Http2UpstreamConnection extends OneRequestConnection {
 
   /** Whoever sends has not got this connection back yet. */
   #failSoon(why: string): void {
-    setImmediate(() => this.fail(new UpstreamBroken(why)))
+    setImmediate(() => this.fail(new UpstreamBroken(why, this.untouched)))
+  }
+
+  /** The same of a request of which nothing was sent: the connection is as good as it was. */
+  #refuseSoon(fault: RequestFault): void {
+    setImmediate(() => {
+      const { listener } = this
+      if (listener === undefined) return
+      this.listener = undefined
+      listener.onFailure(fault)
+      if (this.gone) return
+      this.activeAtMs = performance.now()
+      if (this.usable) this.owner.onFree(this)
+      else this.destroy()
+    })
   }
 }
 
-/** A header section as HTTP/1.1 writes it, as fields of HTTP/2. */
-function headersOf(head: string, scheme: string): OutgoingHttpHeaders {
+/** A header section as HTTP/1.1 writes it, as fields of HTTP/2: names and values in turn, in their order, with all that come twice. */
+function headersOf(head: string, scheme: string): string[] {
   const [first = '', ...lines] = head.split('\r\n')
   const [method = '', path = ''] = first.split(' ', 2)
-  const headers: Record<string, string | string[]> = Object.create(null) as Record<string, string | string[]>
-  headers[':method'] = method
-  headers[':scheme'] = scheme
-  headers[':path'] = path
+  const headers = [':method', method, ':scheme', scheme, ':path', path]
+  const fields: string[] = []
   for (const line of lines) {
     const colon = line.indexOf(':')
     if (colon < 1) continue
     const name = line.slice(0, colon).toLowerCase()
-    const value = line.slice(colon + 1).trim()
-    if (name === 'host') headers[':authority'] = value
-    if (LEFT_OUT.has(name)) continue
-    const before = headers[name]
-    headers[name] = before === undefined ? value : Array.isArray(before) ? [...before, value] : [before, value]
+    const value = trimOws(line.slice(colon + 1))
+    if (name === 'host') headers.push(':authority', value)
+    if (!LEFT_OUT.has(name)) fields.push(name, value)
   }
-  return headers
+  return headers.concat(fields)
 }
 
 /** Without pseudo-headers. @param raw Names and values in turn. */

@@ -68,6 +68,8 @@ export class UpstreamRequest implements ConnectionWaiter, ResponseListener, Hedg
   #streamed = false
   #upstream: Upstream | undefined
   #tried: Upstream[] | undefined
+  /** Those that cannot carry it: WebSockets go over HTTP/1.1 alone. */
+  #unable: readonly Upstream[] | undefined
   /** The upstream that the client was given before. */
   #wanted: Upstream | undefined
   #retriedStale = false
@@ -118,7 +120,19 @@ export class UpstreamRequest implements ConnectionWaiter, ResponseListener, Hedg
   start(rawHeaders: readonly string[], nowMs: number): void {
     this.#group.budget.request(nowMs)
     this.#wanted = this.#group.sticky?.wanted(rawHeaders)
+    if (this.#head.upgrade && !this.#mayUpgrade()) return
     this.#try(false)
+  }
+
+  /** Returns whether there is an upstream that a WebSocket can go to; otherwise its client has been told. */
+  #mayUpgrade(): boolean {
+    const { members } = this.#group
+    const unable = members.filter(({ terms }) => terms.http2)
+    if (unable.length === 0) return true
+    this.#unable = unable
+    if (unable.length < members.length) return true
+    this.#owner.onRequestFault(new RequestFault(501, 'WebSockets go to upstreams over HTTP/1.1'))
+    return false
   }
 
   /** The value of Set-Cookie that keeps the client on the upstream that answered; undefined: it is on it, or need not be. */
@@ -166,7 +180,7 @@ export class UpstreamRequest implements ConnectionWaiter, ResponseListener, Hedg
   #try(fresh: boolean): void {
     const tries = this.#tried?.length ?? 0
     const more = tries <= this.#service.retries.attempts
-    const upstream = fresh ? this.#upstream! : more ? this.#group.pick(this.#tried, this.#wanted) : 'none'
+    const upstream = fresh ? this.#upstream! : more ? this.#group.pick(this.#passedOver, this.#wanted) : 'none'
     if (typeof upstream === 'string') {
       this.#owner.onUnsent(upstream === 'full' || this.#full)
       return
@@ -186,6 +200,11 @@ export class UpstreamRequest implements ConnectionWaiter, ResponseListener, Hedg
 
   #giveUp(): void {
     ;(this.#tried ??= []).push(this.#upstream!)
+  }
+
+  get #passedOver(): readonly Upstream[] | undefined {
+    if (this.#unable === undefined) return this.#tried
+    return this.#tried === undefined ? this.#unable : [...this.#unable, ...this.#tried]
   }
 
   /** Another than those that were asked. */
