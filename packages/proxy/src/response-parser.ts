@@ -53,7 +53,9 @@ const STATUS_LINE = /^HTTP\/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]
 const CHUNK_LINE = /^([0-9a-fA-F]{1,12})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?$/
 const CHUNK_LINE_BYTES_MAX = 256
 const FIELDS_MAX = 1_024
-const INTERIMS_MAX = 16
+/** Of one request; more than any server has a use for. */
+export const INTERIMS_MAX = 16
+export const TOO_MANY_INTERIMS = 'it sent too many interim responses'
 const EMPTY: readonly string[] = []
 
 /** A head as it stands, whatever it answers. */
@@ -236,7 +238,7 @@ export class ResponseParser {
       return { status, statusText, rawHeaders, keepAlive, keepAliveS, bodyBytes: 0, contentLength, upgrade }
     }
     if (status < 200) {
-      if (++this.#interims > INTERIMS_MAX) return 'it sent too many interim responses'
+      if (++this.#interims > INTERIMS_MAX) return TOO_MANY_INTERIMS
       if (announcesBody(head)) this.#odd = true
       this.#events.onInterim({
         status,

@@ -6,7 +6,7 @@ import { type ClientHttp2Session, connect, createServer, type Http2Server, type 
 import { type AddressInfo, connect as connectTcp, createServer as createTcpServer } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { type AnyProxyError, RequestFault } from './errors.ts'
-import type { ResponseHead } from './response-parser.ts'
+import { INTERIMS_MAX, type ResponseHead } from './response-parser.ts'
 import { policyOf, rawExchange, testProxy, until, viewOf } from './test-ring.ts'
 import { IndifferentListener } from './upstream-connection.ts'
 import { Http2UpstreamConnection } from './upstream-http2.ts'
@@ -260,6 +260,25 @@ test('fields that come twice reach the upstream as they are, and so do bytes bey
     assert.deepEqual(seen.slice(from, from + 6), [name, '1', 'x-between', '\u00e9\u00a0', name, '2'])
   }
   assert.deepEqual([proxy.upstreams()[0]!.failures, opened()], [0, before])
+})
+
+test('interim responses without end are cut off, as many as HTTP/1.1 may have are passed on', async (t) => {
+  const { session, proxy } = await scene(t, (stream, headers) => {
+    const count = headers[':path'] === '/few' ? INTERIMS_MAX : INTERIMS_MAX + 1
+    for (let at = 0; at < count; at++) stream.additionalHeaders({ ':status': 103, link: `</${at}.css>; rel=preload` })
+    stream.respond({ ':status': 200 }, { endStream: true })
+  })
+  const asked = async (path: string): Promise<readonly unknown[]> => {
+    const stream = session().request({ ':path': path })
+    let interims = 0
+    stream.on('headers', () => interims++)
+    const [head] = (await once(stream, 'response')) as [Record<string, unknown>]
+    stream.resume()
+    return [head[':status'], interims]
+  }
+  assert.deepEqual(await asked('/few'), [200, INTERIMS_MAX])
+  assert.equal((await asked('/many'))[0], 502)
+  assert.equal(proxy.upstreams()[0]!.failures, 1)
 })
 
 test('what cannot be said in HTTP/2 is the request’s fault: the connection goes on', async (t) => {

@@ -7,7 +7,7 @@ import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } f
 import type { Socket } from 'node:net'
 import { RequestFault, UpstreamBroken } from './errors.ts'
 import { trimOws } from './header-names.ts'
-import type { ResponseHead } from './response-parser.ts'
+import { INTERIMS_MAX, type ResponseHead, TOO_MANY_INTERIMS } from './response-parser.ts'
 import { type ConnectionOwner, OneRequestConnection, type ResponseListener, type Sending } from './upstream-connection.ts'
 
 /** Of HTTP/1.1 connections (section 8.2.2). `te: trailers` stays: gRPC wants it. */
@@ -90,6 +90,7 @@ export class Http2UpstreamConnection extends OneRequestConnection {
 
   #listen(stream: ClientHttp2Stream, method: string): void {
     let trailers: readonly string[] = []
+    let interims = 0
     const guarded = (step: (listener: ResponseListener) => void): void => {
       const listener = this.listener
       if (stream !== this.#stream || listener === undefined) return
@@ -105,7 +106,12 @@ export class Http2UpstreamConnection extends OneRequestConnection {
     const events = stream as unknown as {
       on(event: 'headers' | 'response' | 'trailers', listener: (_: object, flags: number, raw: readonly string[]) => void): void
     }
-    events.on('headers', (_, _flags, raw) => guarded((listener) => listener.onInterim(responseHead(raw, false, method))))
+    events.on('headers', (_, _flags, raw) => {
+      guarded((listener) => {
+        if (++interims > INTERIMS_MAX) this.fail(new UpstreamBroken(TOO_MANY_INTERIMS))
+        else listener.onInterim(responseHead(raw, false, method))
+      })
+    })
     events.on('response', (_, flags, raw) => {
       guarded((listener) => {
         this.#answered = true
