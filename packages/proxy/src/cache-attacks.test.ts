@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { test } from 'node:test'
+import type { Guard, Judgement, Peer } from '@ringwall/guard'
 import { type Asked, ask, cachingProxy } from './test-cache.ts'
-import { openSocket, policyOf, rawExchange, until, viewOf } from './test-ring.ts'
+import { openSocket, policyOf, rawExchange, testGuard, until, viewOf } from './test-ring.ts'
 
 const FRESH = { 'cache-control': 'max-age=60' }
 
@@ -82,6 +83,81 @@ test('with cookies only what is everybody’s is shared; where the policy ignore
     assert.equal(ring.seen.length, asked, control)
     await ring.close()
   }
+})
+
+const peerNamed = (name: string): Peer => ({
+  issuer: 'urn:ringwall:test',
+  subject: `spiffe://test/service/${name}`,
+  keys: [],
+  hash: name,
+  issuedAtMs: 0,
+  expiresAtMs: Number.MAX_SAFE_INTEGER,
+})
+
+/** Like `testGuard`, with callers that are known by their certificates: each by what it calls itself. */
+function guardOfPeers(): Guard {
+  const guard = testGuard()
+  return {
+    ...guard,
+    head(request, environment) {
+      const judgement = guard.head(request, environment) as Judgement
+      const name = request.headers.find(([field]) => field.toLowerCase() === 'user-agent')?.[1]
+      return name === undefined ? judgement : { ...judgement, peer: peerNamed(name) }
+    },
+  }
+}
+
+const as = (name: string): Asked => ({ headers: { 'user-agent': name } })
+
+test('what a caller got whom its certificate names answers no other, unless it is everybody’s', async () => {
+  for (const [fields, asked] of [
+    [FRESH, 4],
+    [{ 'cache-control': 'public, max-age=60', vary: 'X-Forwarded-Client-Cert' }, 4],
+    [{ 'cache-control': 'public, max-age=60', vary: 'x-ringwall-peer' }, 4],
+    [{ 'cache-control': 'public, max-age=60' }, 1],
+  ] as const) {
+    const ring = await cachingProxy(
+      (request, response) => response.writeHead(200, fields).end(String(request.headers['x-ringwall-peer'])),
+      {},
+      {},
+      { guard: guardOfPeers() },
+    )
+    const answers = [await ring.get('/a', as('billing')), await ring.get('/a', as('shop')), await ring.get()]
+    answers.push(await ring.get('/a', as('billing')))
+    const own = ['spiffe://test/service/billing', 'spiffe://test/service/shop', 'undefined', 'spiffe://test/service/billing']
+    assert.deepEqual(
+      [ring.seen.length, answers.map(({ text }) => text)],
+      [asked, asked === 1 ? Array(4).fill(own[0]) : own],
+      JSON.stringify(fields),
+    )
+    await ring.close()
+  }
+})
+
+test('nor is it compressed, which tells its length: a certificate is a credential', async () => {
+  const text = 'a'.repeat(4_000)
+  const ring = await cachingProxy(
+    (_request, response) => response.writeHead(200, { 'content-type': 'text/html' }).end(text),
+    {},
+    { compress: {} },
+    { guard: guardOfPeers() },
+  )
+  const gzip = { 'accept-encoding': 'gzip' }
+  assert.equal((await ring.get('/a', { headers: gzip })).headers['content-encoding'], 'gzip')
+  assert.equal((await ring.get('/a', { headers: { ...gzip, ...as('shop').headers } })).headers['content-encoding'], undefined)
+  await ring.close()
+})
+
+test('what varies by the field in which the upstream is told who it is answers nobody else', async () => {
+  const ring = await cachingProxy(
+    (_request, response) => response.writeHead(200, { 'cache-control': 's-maxage=60', vary: 'X-User' }).end('x'),
+    {},
+    { people: { userHeader: 'X-User', groupsHeader: 'X-Groups' } },
+  )
+  await ring.get()
+  await ring.get()
+  assert.deepEqual([ring.seen.length, ring.status().entries], [2, 0])
+  await ring.close()
 })
 
 test('a compressed answer that does not say so in Vary is told apart all the same', async () => {

@@ -199,14 +199,43 @@ for (const [name, each] of Object.entries(cases)) {
   test(`RFC 9111 ${name}`, async () => {
     const { one, other, asked } = await run(each)
     assert.equal(asked, each.asked, `${one.cache} | ${other.cache}`)
+    const status = each.status ?? 200
+    assert.deepEqual([one.status, other.status], [status, status])
     if (each.asked === 2) return
-    assert.equal(other.status, one.status)
     assert.match(other.cache, /^ringwall; hit; ttl=-?\d+$/)
     assert.match(String(other.headers.age), /^\d+$/)
     assert.equal(other.headers['set-cookie'], undefined)
     if (each.second?.method !== 'HEAD') assert.equal(other.text, each.first?.method === 'HEAD' ? '' : one.text)
   })
 }
+
+test('RFC 9111 3: what nobody else may get passes as if there were no cache, and takes nothing of its budget', async () => {
+  const body = 'x'.repeat(200_000)
+  const ring = await cachingProxy(
+    (request, response) => {
+      const fields = { ...FRESH, 'content-length': body.length }
+      response.writeHead(request.headers.range === undefined ? 200 : 206, fields).end(body)
+    },
+    {},
+    {},
+    { cacheBytes: 2_000_000 },
+  )
+  for (let time = 0; time < 10; time++) {
+    for (const [status, asked] of [
+      [200, { method: 'HEAD' }],
+      [206, { headers: { range: 'bytes=0-199999' } }],
+      [200, { headers: { 'cache-control': 'no-store' } }],
+      [200, { headers: { connection: 'x-a, close' } }],
+    ] as const) {
+      const answer = await ring.get(`/${time}`, asked)
+      assert.deepEqual([answer.status, answer.text], [status, 'method' in asked ? '' : body], JSON.stringify(asked))
+    }
+  }
+  assert.deepEqual([ring.status().bytes, ring.seen.length], [0, 40])
+  await ring.get()
+  assert.match((await ring.get()).cache, /hit/)
+  await ring.close()
+})
 
 test('RFC 9111 4: a hit has its own request id, the date of the answer, and its age', async () => {
   const { one, other } = await run({ says: [{ ...FRESH, age: '7' }], asked: 1 })

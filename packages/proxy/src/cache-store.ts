@@ -175,6 +175,11 @@ export class CacheStore {
     return true
   }
 
+  /** What was counted until now goes on counting, as something else. */
+  retain(bytes: number): void {
+    this.#bytes += bytes
+  }
+
   unreserve(bytes: number): void {
     this.#bytes -= bytes
   }

@@ -54,7 +54,15 @@ const COMMON: ReadonlySet<string> = new Set([
   'width',
 ])
 /** We tell the upstream ourselves, each client something else: an answer that varies by it is one client's. */
-const CLIENTS_OWN: ReadonlySet<string> = new Set(['forwarded', 'x-forwarded-for', 'x-request-id', 'traceparent', 'tracestate'])
+const CLIENTS_OWN: ReadonlySet<string> = new Set([
+  'forwarded',
+  'te',
+  'traceparent',
+  'tracestate',
+  'x-forwarded-client-cert',
+  'x-forwarded-for',
+  'x-request-id',
+])
 
 export interface CacheRequest {
   /** Scheme, host and target, as the upstream is told them. */
@@ -67,6 +75,8 @@ export interface CacheRequest {
   readonly hasAuthorization: boolean
   /** And the policy heeds them. */
   readonly hasCookies: boolean
+  /** Names, in lower case, of fields in which the upstream is told who it is. */
+  readonly told: readonly string[]
   readonly isConditional: boolean
   readonly noStore: boolean
   /** The client wants it asked for anew. */
@@ -82,21 +92,25 @@ export interface CacheRequest {
 /**
  * Undefined when the cache has nothing to do with the request.
  *
- * @param proto As the upstream is told. @param ownCookies Names of cookies that are ours, and change no answer.
+ * @param proto As the upstream is told. @param isKnown The caller showed a credential, or a certificate of the ring.
+ * @param ownCookies Names of cookies that are ours, and change no answer. @param told See `CacheRequest`.
  */
 export function cacheRequest(
   head: RequestHead,
   rawHeaders: readonly string[],
   proto: 'http' | 'https',
-  hasCredential: boolean,
+  isKnown: boolean,
   policy: CachePolicy,
   ownCookies: readonly string[] = [],
+  told: readonly string[] = [],
 ): CacheRequest | undefined {
   const { method, authority, target } = head
   if ((method !== 'GET' && method !== 'HEAD') || head.upgrade || head.contentLength !== 0) return undefined
+  // What Connection names does not reach the upstream, and would seem to have.
+  if (head.connectionNames !== undefined) return undefined
   const key = resourceKey(proto, authority, target)
   if (key === undefined) return undefined
-  let [hasAuthorization, hasCookies, isConditional, hasRange] = [hasCredential, false, false, false]
+  let [hasAuthorization, hasCookies, isConditional, hasRange] = [isKnown, false, false, false]
   const uncommon: string[] = []
   const controls: string[] = []
   let pragma = false
@@ -120,11 +134,11 @@ export function cacheRequest(
   return {
     key,
     rawHeaders,
-    // What Connection names does not reach the upstream, and would seem to have.
-    isShared: method === 'GET' && !hasRange && !directives.has('no-store') && head.connectionNames === undefined,
+    isShared: method === 'GET' && !hasRange && !directives.has('no-store'),
     uncommon,
     hasAuthorization,
     hasCookies,
+    told,
     isConditional,
     noStore: directives.has('no-store'),
     // Section 5.4: Pragma counts where there is no Cache-Control.
@@ -211,7 +225,7 @@ export function keepingTerms(
   if (request.hasAuthorization && !isEverybodys && !mustRevalidate) return undefined
   if (request.hasCookies && !isEverybodys) return undefined
   const vary = varyOf(rawHeaders)
-  if (vary === undefined || vary.some((name) => CLIENTS_OWN.has(name))) return undefined
+  if (vary === undefined || vary.some((name) => isOneClients(name, request))) return undefined
   if (request.uncommon.some((name) => !vary.includes(name))) return undefined
   const lifetimeMs = lifetimeOf(rawHeaders, directives, sharedS, status, policy, nowMs)
   if (lifetimeMs === undefined) return undefined
@@ -237,6 +251,11 @@ export function keepingTerms(
     staleWhileRevalidateMs,
     staleIfErrorMs,
   }
+}
+
+/** Whether clients differ in it whatever they send. @param name In lower case. */
+function isOneClients(name: string, { told }: CacheRequest): boolean {
+  return CLIENTS_OWN.has(name) || name.startsWith('x-ringwall-') || told.includes(name)
 }
 
 /** Section 4.2.1. Undefined when nothing says how long: no guess is made (section 4.2.2 allows one). */

@@ -1,12 +1,9 @@
 /** A kept answer on its way to the client: in the coding that this one likes, and no faster than it reads. */
 
 import type { CacheStore } from './cache-store.ts'
+import { type CachedAnswer, PART_BYTES } from './cache-turn.ts'
 import { type Compressing, type Compressor, compressedHead } from './compression.ts'
-import type { CachedAnswer } from './response-cache.ts'
 import type { ResponseHead } from './response-parser.ts'
-
-/** Of a kept body, sent in one go. */
-const PART_BYTES = 65_536
 
 /** The head that decides on the coding: what a 304 stands for is what would have been sent otherwise. */
 export function representedHead({ head, stored }: CachedAnswer): ResponseHead {

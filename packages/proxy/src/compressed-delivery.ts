@@ -61,6 +61,11 @@ export class CompressedDelivery implements EncoderOwner {
     return this.#encoder !== undefined
   }
 
+  /** Of what is compressed as it comes: more, without waiting for the encoder. */
+  get takesMore(): boolean {
+    return this.#encoder?.takesMore === true
+  }
+
   start(): void {
     const { bodyBytes } = this.#head
     if (bodyBytes === undefined || bodyBytes <= SMALL_BYTES_MAX) this.#small = new HeldBody()

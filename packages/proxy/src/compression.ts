@@ -193,6 +193,10 @@ export class Encoder {
     return this.#stream.write(Buffer.from(bytes))
   }
 
+  get takesMore(): boolean {
+    return !this.#stream.writableNeedDrain
+  }
+
   /** All that has come was written, and more is due: who knows when. */
   quiet(): void {
     if (!this.#dirty || this.#timer !== undefined || this.#over) return

@@ -6,6 +6,7 @@ import { type GuardEnvironment, type Judgement, PASS_COOKIE } from '@ringwall/gu
 import type { CachePolicy } from '@ringwall/ring'
 import { invitesKeeping } from './cache-control.ts'
 import { cacheRequest } from './cache-terms.ts'
+import { type CachedAnswer, CacheTurn } from './cache-turn.ts'
 import { CachedDelivery, packedAnswer, representedHead } from './cached-delivery.ts'
 import { CompressedDelivery, type DeliveryOwner } from './compressed-delivery.ts'
 import { type Compressing, compressedHead, compressing } from './compression.ts'
@@ -14,7 +15,6 @@ import { ExchangeEnd } from './exchange-end.ts'
 import { headerPairs } from './header-pairs.ts'
 import type { HeldBody } from './held-body.ts'
 import { HeldResponse, type HeldResponseOwner } from './held-response.ts'
-import { type CachedAnswer, CacheTurn } from './response-cache.ts'
 import type { ResponseHead } from './response-parser.ts'
 import { type Rewriting, rewrittenFields } from './rewriting.ts'
 import { keptTrailers } from './trailers.ts'
@@ -43,6 +43,8 @@ export abstract class ExchangeResponse extends ExchangeEnd implements HeldRespon
   /** The response, while its beginning is judged. */
   #heldResponse: HeldResponse | undefined
   #upstreamPaused = false
+  /** All has come, and the client has not got it yet. */
+  #trailersDue: readonly string[] | undefined
 
   protected abstract toUpstream(): void
 
@@ -52,15 +54,22 @@ export abstract class ExchangeResponse extends ExchangeEnd implements HeldRespon
   protected takesTurn(policy: CachePolicy): boolean {
     const { cache } = this.context
     if (policy.mode !== 'on' || cache.store.bytesMax <= 0) return false
-    const { credential, route } = this.judged!
+    const { label, service } = this.judged!.route!
     const head = this.head!
-    const hasCredential = credential !== undefined
-    const request = cacheRequest(head, this.request.rawHeaders, this.proto, hasCredential, policy, this.#ownCookies)
+    const { rawHeaders } = this.request
+    const { people } = service
+    const told = [people?.userHeader, people?.groupsHeader].flatMap((name) => name?.toLowerCase() ?? [])
+    const request = cacheRequest(head, rawHeaders, this.proto, this.#isKnown, policy, this.#ownCookies, told)
     if (request === undefined) return false
-    const { label, service } = route!
     const resume = (): void => this.askCache()
     this.turn = new CacheTurn(cache, request, head.method, policy, label, cache.countsOf(service.name), this.startMs, resume)
     return true
+  }
+
+  /** Whether the answer may be for this caller alone: it came with a credential, or a certificate of which the upstream is told. */
+  get #isKnown(): boolean {
+    const { credential, peer } = this.judged!
+    return credential !== undefined || peer !== undefined
   }
 
   /** Cookies that we gave the client ourselves: no answer depends on them. */
@@ -164,17 +173,34 @@ export abstract class ExchangeResponse extends ExchangeEnd implements HeldRespon
     this.upstream!.resume()
   }
 
-  /** The client is slow: the upstream is to wait for it, unless what it says is kept for others too. */
+  /** The client is slow: the upstream is to wait for it, unless what it says is kept for others too: then the client reads that. */
   holdUp(): void {
-    if (this.#upstreamPaused || this.turn?.keeps === true) return
+    if (this.#upstreamPaused) return
+    if (this.turn?.keeps === true) {
+      this.turn.fallBehind()
+      return
+    }
     this.#upstreamPaused = true
     this.pauseUpstream()
   }
 
   letOn(): void {
+    if (this.turn?.isBehind === true && !this.#catchesUp(this.turn)) return
     if (!this.#upstreamPaused) return
     this.#upstreamPaused = false
     this.resumeUpstream()
+  }
+
+  /** Returns whether the client has got all that has come meanwhile, and more is due. */
+  #catchesUp(turn: CacheTurn): boolean {
+    while (!this.over) {
+      const part = turn.next()
+      if (part === undefined) break
+      this.#deliver(part)
+      if (!this.#takesMore) return false
+    }
+    if (this.#trailersDue !== undefined) this.#endDelivery(this.#trailersDue)
+    return !this.over
   }
 
   // The response.
@@ -286,9 +312,9 @@ export abstract class ExchangeResponse extends ExchangeEnd implements HeldRespon
 
   /** Undefined: it goes out as it is, whatever the client likes. */
   #compressing(head: ResponseHead): Compressing | undefined {
-    const { route, credential } = this.judged!
+    const { route } = this.judged!
     const policy = route!.route?.compress ?? route!.service.compress
-    return policy && compressing(head, this.request.rawHeaders, credential !== undefined, policy, this.#ownCookies)
+    return policy && compressing(head, this.request.rawHeaders, this.#isKnown, policy, this.#ownCookies)
   }
 
   /** As the policy wants it changed. */
@@ -303,9 +329,19 @@ export abstract class ExchangeResponse extends ExchangeEnd implements HeldRespon
       this.#heldResponse.add(bytes)
       return
     }
-    this.turn?.add(bytes)
+    const { turn } = this
+    turn?.add(bytes)
+    if (turn?.isBehind !== true) this.#deliver(bytes)
+    else if (!turn.keeps) this.holdUp()
+  }
+
+  #deliver(bytes: Buffer): void {
     if (this.#compressed === undefined) this.send(bytes)
     else this.#compressed.write(bytes)
+  }
+
+  get #takesMore(): boolean {
+    return this.#compressed?.isStreamed === true ? this.#compressed.takesMore : this.client.flush()
   }
 
   onQuiet(): void {
@@ -313,6 +349,7 @@ export abstract class ExchangeResponse extends ExchangeEnd implements HeldRespon
       this.#heldResponse.hurry(this.context.limits.responseHoldMsMax)
       return
     }
+    if (this.turn?.isBehind === true) return
     this.#compressed?.quiet()
     // Also the head, when its body takes its time: server-sent events begin with nothing.
     if (!this.over && !this.client.flush() && this.#compressed?.isStreamed !== true) this.holdUp()
@@ -326,6 +363,12 @@ export abstract class ExchangeResponse extends ExchangeEnd implements HeldRespon
 
   #sendEnd(trailers: readonly string[]): void {
     this.turn?.complete(performance.now())
+    if (this.turn?.isBehind === true) this.#trailersDue = trailers
+    else this.#endDelivery(trailers)
+  }
+
+  #endDelivery(trailers: readonly string[]): void {
+    this.#trailersDue = undefined
     if (this.#compressed === undefined) this.endResponse(trailers)
     else this.#compressed.end(trailers)
   }
