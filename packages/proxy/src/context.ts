@@ -6,6 +6,7 @@ import type { HeadBounds } from './head-scanner.ts'
 import type { ResponseCache } from './response-cache.ts'
 import type { SourceShedding } from './shedding.ts'
 import type { StandingRequests } from './standing.ts'
+import type { TunnelsBySource } from './tunnel.ts'
 import type { ProxyLimits, ProxyOptions, ProxyStats } from './types.ts'
 import type { UpstreamPools } from './upstream-pools.ts'
 
@@ -80,6 +81,7 @@ export interface Context {
   readonly acme: AcmeAnswers
   readonly counters: Counters
   readonly sources: Sources
+  readonly tunnels: TunnelsBySource
   readonly shedding: SourceShedding
   /** What a token or a policy of access allowed. Bounded by the connections and the streams on each, which are. */
   readonly standing: StandingRequests

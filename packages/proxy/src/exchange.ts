@@ -28,12 +28,17 @@ import { JudgedRequest } from './judged-request.ts'
 import { ownJudgement } from './own-decision.ts'
 import { type PersonFields, personFields, sessionCookieText } from './people.ts'
 import type { RequestHead } from './request-head.ts'
+import type { ResponseHead } from './response-parser.ts'
 import { rewritingOf, rewrittenTarget } from './rewriting.ts'
 import { sourceOf } from './source-address.ts'
 import type { TraceContext } from './types.ts'
 import { UpstreamRequest, type UpstreamRequestOwner } from './upstream-request.ts'
+import type { Wire } from './wire.ts'
 
 const EMPTY = new Uint8Array(0)
+
+const TUNNELS_ARE_MANY = 'too many tunnels'
+const SOURCE_HAS_MANY = 'too many tunnels of this source'
 
 export class Exchange extends ExchangeResponse implements UpstreamRequestOwner {
   #chain = ''
@@ -64,11 +69,22 @@ export class Exchange extends ExchangeResponse implements UpstreamRequestOwner {
       this.redirect(head, options.redirectToTls)
       return true
     }
-    if (head.upgrade && this.context.counters.activeTunnels >= this.context.limits.tunnelsMax) {
-      this.refuse(503, 'too many tunnels')
+    if (head.upgrade && this.#isFullOfTunnels) {
+      this.refuse(503, TUNNELS_ARE_MANY, OVERLOADED_RETRY_AFTER_S)
       return true
     }
     return false
+  }
+
+  get #isFullOfTunnels(): boolean {
+    return this.context.counters.activeTunnels >= this.context.limits.tunnelsMax
+  }
+
+  /** One source must not take the tunnels of all. A trusted proxy that does not say for whom it asks is many. */
+  get #hasTooManyTunnels(): boolean {
+    const { tunnels, limits, isTrustedProxy } = this.context
+    if (tunnels.count(this.source) < limits.tunnelsPerSourceMax) return false
+    return !isTrustedProxy(this.environment!.view.policy, this.source)
   }
 
   // Judged.
@@ -88,6 +104,11 @@ export class Exchange extends ExchangeResponse implements UpstreamRequestOwner {
       options.meter?.asked(source, this.client.ja4, isShed, this.client.insists)
       if (isShed) {
         this.#shed()
+        return
+      }
+      if (head.upgrade && this.#hasTooManyTunnels) {
+        this.judged = this.ownJudgement('deny', 503, SOURCE_HAS_MANY)
+        this.refuse(503, undefined, OVERLOADED_RETRY_AFTER_S)
         return
       }
       this.#beginTrace(head)
@@ -404,6 +425,17 @@ export class Exchange extends ExchangeResponse implements UpstreamRequestOwner {
 
   onUpstreamDrain(): void {
     this.client.resumeBody()
+  }
+
+  /** Others may have been opened since this one was asked for. */
+  override onUpgrade(head: ResponseHead, upstream: Wire, rest: Buffer): void {
+    const why = this.#isFullOfTunnels ? TUNNELS_ARE_MANY : this.#hasTooManyTunnels ? SOURCE_HAS_MANY : undefined
+    if (why === undefined) {
+      super.onUpgrade(head, upstream, rest)
+      return
+    }
+    upstream.destroy()
+    this.refuse(503, why, OVERLOADED_RETRY_AFTER_S)
   }
 
   onRequestFault({ status, message }: RequestFault): void {

@@ -26,6 +26,7 @@ import { type CacheStatus, ResponseCache } from './response-cache.ts'
 import { LATE_MS_MAX, SourceShedding } from './shedding.ts'
 import { socketAddress } from './source-address.ts'
 import { type Standing, StandingRequests } from './standing.ts'
+import { TunnelsBySource } from './tunnel.ts'
 import {
   type CertificateStatus,
   DEFAULT_LIMITS,
@@ -119,6 +120,7 @@ class HttpProxy implements ProxyContract, Arrivals {
       cache: new ResponseCache(options.cacheBytes ?? CACHE_BYTES, options.onInvalidate),
       counters: this.#counters,
       sources: new Sources(),
+      tunnels: new TunnelsBySource(),
       compressor: new Compressor(this.#counters),
       acme: new AcmeAnswers(),
       shedding: new SourceShedding(randomInt(2 ** 32)),

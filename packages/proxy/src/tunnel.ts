@@ -1,5 +1,5 @@
 /** A WebSocket after its upgrade: two sockets, each copied to the other, with one idle limit. */
-import type { Decision, Judgement } from '@ringwall/guard'
+import { type Decision, type Judgement, sourceKey } from '@ringwall/guard'
 import type { Context, Cuttable } from './context.ts'
 import type { KeptStanding, Standing } from './standing.ts'
 import type { Wire, WireHandler } from './wire.ts'
@@ -16,6 +16,31 @@ export interface TunnelEnds {
   readonly fromUpstream: Buffer
   /** Told once, when the client's socket has closed. */
   readonly onClientClosed: () => void
+}
+
+/** How many tunnels each source has open. Bounded by the tunnels, which are. */
+export class TunnelsBySource {
+  readonly #counts = new Map<string, number>()
+
+  /** @param source An address: the whole /64 of IPv6 is one source. */
+  count(source: string): number {
+    return this.#counts.get(sourceKey(source)) ?? 0
+  }
+
+  add(source: string): void {
+    this.#counts.set(sourceKey(source), this.count(source) + 1)
+  }
+
+  delete(source: string): void {
+    const left = this.count(source) - 1
+    if (left > 0) this.#counts.set(sourceKey(source), left)
+    else this.#counts.delete(sourceKey(source))
+  }
+
+  /** Sources that have any. */
+  get size(): number {
+    return this.#counts.size
+  }
 }
 
 export function openTunnel(context: Context, ends: TunnelEnds): Tunnel {
@@ -35,6 +60,7 @@ export class Tunnel implements Cuttable, KeptStanding {
     this.#ends = ends
     const { client, upstream } = ends
     context.counters.activeTunnels++
+    context.tunnels.add(ends.source)
     context.sources.add(ends.source, this)
     if (ends.standing !== undefined) context.standing.add(this)
     client.handler = new TunnelSide(this, client, upstream, ends.onClientClosed)
@@ -69,6 +95,7 @@ export class Tunnel implements Cuttable, KeptStanding {
     if (!this.#open) return
     this.#open = false
     this.#context.counters.activeTunnels--
+    this.#context.tunnels.delete(source)
     this.#context.sources.delete(source, this)
     this.#context.standing.delete(this)
   }

@@ -131,6 +131,8 @@ export interface ProxyLimits {
   readonly clientStallMsMax: number
   /** WebSocket tunnels, and how long one may be silent. */
   readonly tunnelsMax: number
+  /** Of one IPv4 address, or one /64 of IPv6, unless it is a trusted proxy. */
+  readonly tunnelsPerSourceMax: number
   readonly tunnelIdleMsMax: number
   readonly upstreamConnectMsMax: number
   readonly upstreamIdleMsMax: number
@@ -156,6 +158,7 @@ export const DEFAULT_LIMITS: ProxyLimits = {
   requestsPerConnectionMax: 100_000,
   clientStallMsMax: 60_000,
   tunnelsMax: 4_096,
+  tunnelsPerSourceMax: 256,
   tunnelIdleMsMax: 300_000,
   upstreamConnectMsMax: 2_000,
   // Node's own server closes idle connections after 5 s: closing first avoids the race.

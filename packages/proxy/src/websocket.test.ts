@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { createServer } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
+import { type AddressInfo, connect, type Socket } from 'node:net'
 import { test } from 'node:test'
 import { openSocket, rawExchange, testProxy, until } from './test-ring.ts'
+import { TunnelsBySource } from './tunnel.ts'
 
 const HANDSHAKE = (path: string) =>
   `GET ${path} HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`
@@ -107,6 +108,67 @@ test('a silent WebSocket is closed after its idle limit, one that talks is not; 
   await until('the other to close', () => talking.closed)
   await proxy.stop(100)
   upstream.close()
+})
+
+test('one source has so many tunnels and no more, however fast it asks; others have theirs, and what ends makes room', async () => {
+  const upstream = await echoServer()
+  const limits = { tunnelsPerSourceMax: 2 }
+  const { proxy, port } = await testProxy({ shop: { upstreams: [{ url: upstream.url }] } }, { limits })
+  // All are asked for before one is open.
+  const all = await Promise.all(Array.from({ length: 6 }, () => dial(port, HANDSHAKE('/chat'))))
+  await until('an answer to each', () => all.every(({ text }) => text !== ''))
+  const refused = all.filter(({ text }) => text.startsWith('HTTP/1.1 503 '))
+  assert.equal(refused.length, 4)
+  for (const { text } of refused) assert.match(text, /\r\nretry-after: 1\r\n/)
+  assert.equal(proxy.stats().activeTunnels, 2)
+  const late = await rawExchange(port, HANDSHAKE('/late'), 1_000)
+  assert.match(late.text, /^HTTP\/1\.1 503 [\s\S]*\r\nretry-after: 1\r\n/)
+  assert.equal(late.closed, true)
+  const other = connect({ port, host: '127.0.0.1', localAddress: '127.0.0.2' })
+  let greeting = ''
+  other.on('data', (chunk: Buffer) => {
+    greeting += chunk.toString()
+  })
+  other.write(HANDSHAKE('/chat'))
+  await until('the tunnel of another source', () => greeting.endsWith('hello '))
+  all.find(({ text }) => text.endsWith('hello '))!.socket.destroy()
+  await until('one to end', () => proxy.stats().activeTunnels === 2)
+  const again = await dial(port, HANDSHAKE('/again'))
+  await until('the room that it leaves', () => again.text.endsWith('hello '))
+  other.destroy()
+  await proxy.stop(100)
+  upstream.close()
+})
+
+test('whom a trusted proxy asks for is counted, not the proxy', async () => {
+  const upstream = await echoServer()
+  const options = {
+    limits: { tunnelsPerSourceMax: 1 },
+    isTrustedProxy: (_policy: unknown, address: string) => address === '127.0.0.1',
+  }
+  const { proxy, port } = await testProxy({ shop: { upstreams: [{ url: upstream.url }] } }, options)
+  const ask = (forwardedFor: string) => HANDSHAKE('/chat').replace('\r\n\r\n', `\r\nX-Forwarded-For: ${forwardedFor}\r\n\r\n`)
+  const open = async (bytes: string) => {
+    const client = await dial(port, bytes)
+    await until('an answer', () => client.text !== '')
+    return client.text.slice(9, 12)
+  }
+  assert.equal(await open(ask('192.0.2.1')), '101')
+  assert.equal(await open(ask('192.0.2.1')), '503')
+  assert.equal(await open(ask('192.0.2.2')), '101')
+  assert.equal(await open(ask('2001:db8::1')), '101')
+  assert.equal(await open(ask('2001:db8::2')), '503', 'of the same /64')
+  for (let at = 0; at < 3; at++) assert.equal(await open(HANDSHAKE('/chat')), '101')
+  await proxy.stop(100)
+  upstream.close()
+})
+
+test('what is counted of tunnels goes with them', () => {
+  const tunnels = new TunnelsBySource()
+  for (const source of ['192.0.2.1', '192.0.2.1', '2001:db8::1', '2001:db8::2']) tunnels.add(source)
+  assert.deepEqual([tunnels.count('192.0.2.1'), tunnels.count('2001:db8::3'), tunnels.size], [2, 2, 2])
+  for (const source of ['192.0.2.1', '192.0.2.1', '2001:db8::1', '2001:db8::2']) tunnels.delete(source)
+  assert.deepEqual([tunnels.count('192.0.2.1'), tunnels.size], [0, 0])
 })
 
 test('an upstream that switches protocols unasked is a 502', async () => {
