@@ -1,6 +1,7 @@
 /** Objects on a real ring of four processes, by the SDK that clients use. Steps build on one another, in order. */
 import assert from 'node:assert/strict'
 import { closeSync, mkdtempSync, openSync, readSync, rmSync, statSync, writeSync } from 'node:fs'
+import { get as httpGet, type IncomingMessage } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -199,6 +200,19 @@ test('05 copies, presigned addresses, many deletions at once', async () => {
   assert.equal(await (await fetch(url)).text(), 'b/1')
   assert.equal((await fetch(url.replace('b/1', 'b/2'))).status, 403)
   assert.equal((await fetch(url.replace('X-Amz-Expires=60', 'X-Amz-Expires=600'))).status, 403)
+  const signed = await getSignedUrl(
+    s3,
+    new PutObjectCommand({ Bucket, Key: 'b/signed', Metadata: { owner: 'ada' }, ContentType: 'text/plain' }),
+    { expiresIn: 60 },
+  )
+  assert.match(signed, /x-amz-meta-owner=ada/)
+  assert.equal((await fetch(signed, { method: 'PUT', body: 'x', headers: { 'content-type': 'text/plain' } })).status, 200)
+  assert.deepEqual((await s3.send(new HeadObjectCommand({ Bucket, Key: 'b/signed' }))).Metadata, { owner: 'ada' })
+  const locking = { ObjectLockMode: 'COMPLIANCE', ObjectLockRetainUntilDate: new Date(Date.now() + 60_000) } as const
+  const locked = await getSignedUrl(s3, new PutObjectCommand({ Bucket, Key: 'b/locked', ...locking }), { expiresIn: 60 })
+  assert.match(locked, /x-amz-object-lock-mode=COMPLIANCE/)
+  assert.equal((await fetch(locked, { method: 'PUT', body: 'x' })).status, 400, 'this bucket has no object lock')
+  await assert.rejects(get(s3, 'b/locked'), fails('NoSuchKey', 404))
   const Objects = ['b/1', 'b/2', 'b/c/1', 'never'].map((Key) => ({ Key }))
   const { Deleted, Errors } = await s3.send(new DeleteObjectsCommand({ Bucket, Delete: { Objects } }))
   assert.deepEqual([Deleted?.length, Errors ?? []], [4, []])
@@ -413,3 +427,20 @@ function flipByte(file: string, at: number): void {
   writeSync(handle, Buffer.of((byte[0] as number) ^ 1), 0, 1, at)
   closeSync(handle)
 }
+
+test('12 a download that is under way ends when its access key is removed', async () => {
+  const whole = bytesOf(60_000_000)
+  await put('download', whole)
+  const lost = scene.accessKey()
+  const url = await getSignedUrl(scene.s3(1, lost), new GetObjectCommand({ Bucket, Key: 'download' }), { expiresIn: 600 })
+  const response = await new Promise<IncomingMessage>((settle, refuse) => httpGet(url, settle).on('error', refuse))
+  response.pause()
+  scene.ring.cli('vault', 'access-key', 'rm', lost.accessKeyId, '--reason', 'lost')
+  await eventually('new requests are refused', async () => (await fetch(url)).status === 403)
+  let read = 0
+  await assert.rejects(async () => {
+    for await (const chunk of response) read += (chunk as Buffer).length
+  })
+  // What was on its way already, and no more.
+  assert.ok(response.statusCode === 200 && read < whole.length / 2, `${response.statusCode} ${read}`)
+})

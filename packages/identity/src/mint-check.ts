@@ -2,7 +2,7 @@
  * Who may have what signed by the ring's key, and the bytes to sign. Each holder of a share asks this of its own view before it signs:
  * what a coordinator says is not believed, and no bytes are signed that were not made here.
  *
- * Operators may ask for tokens and SVIDs of services; services that have an SVID for more, and for tokens, of themselves; nodes for SVIDs of
+ * Operators may ask for tokens and SVIDs of services; services that have an SVID for more, and for plain tokens, of themselves; nodes for SVIDs of
  * themselves, and of the services that the policy says they have workloads of; anybody for the ring's own certificate, in which there is
  * nothing to choose. An SVID that a node asked for names it, and is worth something here only as long as that node may have it: it renews
  * nothing, so that what a stolen node took with it ends.
@@ -143,6 +143,12 @@ export function checkMint({ request, signature }: SignedMintRequest, view: MintV
     !(want.type === 'token' ? want.service === asker.name : want.of === 'service' && want.name === asker.name)
   )
     return refuse('MINT_NOT_ENTITLED', 'a service may have tokens and certificates of itself, and of nobody else')
+  // Policies decide by claims (`groups`, `roles`, any other): a service that chose its own would choose what it may do.
+  if (asker.kind === 'service' && want.type === 'token' && Object.keys(want.claims).length > 0)
+    return refuse(
+      'MINT_NOT_ENTITLED',
+      'a service’s own tokens hold no further claims: operators give those (ringwall token mint --claim)',
+    )
   const id = want.type === 'token' ? spiffeId(ring, 'service', want.service) : spiffeId(ring, want.of, want.name)
   const denied = view.denials.matchCredential({ issuer: ringIssuer(ring), subject: id, issuedAtMs: atMs }, nowMs)
   if (denied !== undefined) return refuse('MINT_DENIED', `${id} is denied by ${denied.issuer}: ${denied.reason}`)

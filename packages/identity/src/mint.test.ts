@@ -292,7 +292,13 @@ test('a service with a certificate has tokens and certificates of itself made, u
     }
     assert.doesNotThrow(() => parseSignedMintRequest(JSON.parse(JSON.stringify(by(request())))))
     const next = svidRequest('service', 'billing')
-    assert.equal(codeOf(by(request())), 'ok')
+    assert.equal(codeOf(by(request({ claims: {} } as never))), 'ok')
+    for (const claims of [{ groups: 'staff' }, { roles: 'admin' }, { scope: 'read' }])
+      assert.equal(
+        codeOf(by(request({ claims } as never))),
+        'MINT_NOT_ENTITLED',
+        'what policies decide by is for operators to say',
+      )
     assert.equal(codeOf(by(next)), 'ok')
     const later = NOW + 3_500_000
     assert.equal(codeOf(by({ ...next, atMs: later }), later), 'ok', 'as long as it is good')

@@ -19,6 +19,7 @@ import type { Policy } from './policy.ts'
 import { mayUseObjects, residencyOf } from './policy-objects.ts'
 import { publicKeyOf } from './ring-key.ts'
 import type { RingState } from './state.ts'
+import { ringIssuer } from './token-revocation.ts'
 import type { TxContent } from './types.ts'
 
 /** How old an act may be, and how far ahead its signer's clock. */
@@ -154,6 +155,11 @@ export function refusalOfObjectAct(
   const rules = policy.vault.objects
   if (rules.length === 0) return refuse('OBJECTS_CLOSED', 'the policy has no rules for objects: add vault.objects to it')
   const { identity } = known
+  if (identity.startsWith('service:')) {
+    const subject = `spiffe://${ring}/service/${identity.slice('service:'.length)}`
+    const denied = state.denials.matchCredential({ issuer: ringIssuer(ring), subject, issuedAtMs: known.atMs }, nowMs)
+    if (denied !== undefined) return refuse('OBJECT_NOT_ENTITLED', `${subject} is denied by ${denied.issuer}: ${denied.reason}`)
+  }
   const key = 'key' in act ? act.key : ''
   if (!mayUseObjects(rules, identity, 'write', act.bucket, key)) {
     const what = key === '' ? `the bucket ${act.bucket}` : `${key} in ${act.bucket}`

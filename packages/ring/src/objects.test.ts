@@ -9,8 +9,9 @@ import { NO_RING_KEY } from './ring-key.ts'
 import { parseSnapshot } from './snapshot.ts'
 import type { RingState } from './state.ts'
 import { begin, executeAgreed, NOW, POLICY, signedBytes } from './test-ring.ts'
+import { ringIssuer } from './token-revocation.ts'
 import { encodeBase64url } from './tx.ts'
-import type { TxBody } from './types.ts'
+import type { DenialSubject, TxBody } from './types.ts'
 
 const OBJECTS = `${POLICY}vault:
   objects:
@@ -117,6 +118,26 @@ test('an act counts when the access key signed it, lately, and the policy lets i
   assert.equal(objects.codeOf({ ...CREATE, bucket: 'logs-1', residency: ['eu-1'] }), 'BUCKET_RESIDENCY')
   objects.block(objects.operator({ type: 'access.remove', id: objects.accessKey, reason: 'lost' }))
   assert.equal(objects.codeOf(put), 'ACCESS_KEY_UNKNOWN')
+})
+
+test('an act does not count while the service is denied, nor ever when all was denied that was given out before', () => {
+  const subject = `spiffe://${new Objects().app.ring}/service/shop`
+  for (const [denial, isOver] of [
+    [{ kind: 'subject', value: subject }, false],
+    [
+      { kind: 'issued-before', value: new Date(NOW + 60_000).toISOString(), issuer: ringIssuer(new Objects().app.ring), subject },
+      false,
+    ],
+    [
+      { kind: 'issued-before', value: new Date(NOW - 60_000).toISOString(), issuer: ringIssuer(new Objects().app.ring), subject },
+      true,
+    ],
+  ] as const) {
+    const objects = created()
+    objects.nowMs = NOW + 90_000
+    objects.block(objects.operator({ type: 'deny.add', subject: denial as DenialSubject, ttlMs: 60_000, reason: 'stolen' }))
+    assert.equal(objects.codeOf(objects.put('k')), isOver ? 'ok' : 'OBJECT_NOT_ENTITLED', JSON.stringify(denial))
+  }
 })
 
 test('without versions a put takes the place of the one before, and a delete leaves nothing', () => {

@@ -11,6 +11,7 @@ import { ApiProblem } from './problem.ts'
 
 let port = 0
 let server: AdminServer
+let happens: ((event: string, data: unknown) => void) | undefined
 
 const OPERATIONS: readonly Operation[] = [
   { method: 'GET', path: '/healthz', open: true, run: () => ({ text: 'ok\n', type: 'text/plain' }) },
@@ -24,6 +25,16 @@ const OPERATIONS: readonly Operation[] = [
     path: '/v1/pieces',
     byKey: true,
     run: () => ({ type: 'text/plain', pieces: Array.from({ length: 1_000 }, () => 'x'.repeat(1_000)) }),
+  },
+  {
+    method: 'GET',
+    path: '/v1/happens',
+    run: () => ({
+      subscribe: (emit) => {
+        happens = emit
+        return () => undefined
+      },
+    }),
   },
   { method: 'GET', path: '/v1/refuse', run: () => Promise.reject(new ApiProblem(422, 'NO', 'because')) },
 ]
@@ -59,6 +70,7 @@ function ask(
 }
 
 let root: string
+const operators = new Set(['ada'])
 
 before(async () => {
   root = mkdtempSync(join(tmpdir(), 'ringwall-admin-'))
@@ -74,6 +86,7 @@ before(async () => {
     consoleDirectory: dist,
     ownerOf: (key) => (key === 'key' ? 'bouncer' : undefined),
     signIn: (token) => (token === 'good' ? { ok: true, operator: 'ada' } : { ok: false, reason: 'unknown key' }),
+    isOperator: (name) => operators.has(name),
   })
   await server.start()
 })
@@ -100,6 +113,18 @@ test('a path may be one thing for operators and another for who brings a key; ne
   assert.equal((await ask('GET', '/v1/pieces')).status, 404)
   assert.equal((await ask('GET', '/v1/twice', { host: 'node.example', 'x-api-key': 'key' })).text, 'bouncer')
   assert.equal((await ask('GET', '/v1/who/x', { host: 'evil.example', 'x-api-key': 'key' })).status, 403)
+})
+
+test('a stream ends when its operator is none any more', async () => {
+  const answer = ask('GET', '/v1/happens')
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  happens?.('event', 1)
+  operators.delete('ada')
+  happens?.('event', 2)
+  const { text } = await answer
+  operators.add('ada')
+  assert.match(text, /data: 1\n/)
+  assert.doesNotMatch(text, /data: 2\n/)
 })
 
 test('an answer in pieces arrives whole, and HEAD has none of it', async () => {
@@ -196,6 +221,7 @@ test('a port in use is one clear error', async () => {
     consoleDirectory: '/nowhere',
     ownerOf: () => undefined,
     signIn: () => ({ ok: false, reason: '' }),
+    isOperator: () => false,
   })
   await assert.rejects(second.start(), new RegExp(`127\\.0\\.0\\.1:${port} .*in use`))
 })

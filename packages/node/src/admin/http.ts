@@ -17,6 +17,8 @@ const CONNECTIONS_MAX = 256
 const STREAMS_MAX = 64
 const HEAD_BYTES_MAX = 16_384
 const STALLED_MS_MAX = 15_000
+/** Of a stream on which nothing happens. */
+const BEAT_MS = 10_000
 /** As CrowdSec's local API says it. */
 const KEY_UNKNOWN: Answer = { status: 403, json: { message: 'access forbidden' } }
 
@@ -77,6 +79,8 @@ export interface OtherApi {
     readonly path: string
     readonly query: URLSearchParams
     readonly token: string | undefined
+    /** @param name In lower case. */
+    header(name: string): string | undefined
     /** Of the body. @throws {ApiProblem} 400, 413 or 415. */
     text(): Promise<string>
   }): Promise<OtherAnswer>
@@ -94,6 +98,8 @@ export interface AdminOptions {
   readonly consoleDirectory: string
   /** Verifies a bearer token; the operator's name, or why not. */
   signIn(token: string): { readonly ok: true; readonly operator: string } | { readonly ok: false; readonly reason: string }
+  /** Whether the ring has this operator (still): streams outlive the token that opened them. */
+  isOperator(name: string): boolean
   /** That of HashiCorp's Vault. */
   readonly other: OtherApi
   /** An operator asked for what is more than to look. */
@@ -161,7 +167,7 @@ export class AdminServer {
       const found = byKey ?? this.#find(request.method ?? '', url.pathname, false)
       if (found === undefined) return await this.#serveConsole(request, url.pathname, response)
       const operator = byKey !== undefined ? this.#options.ownerOf(key as string) : this.#operator(request, found.operation)
-      if (operator === undefined) return this.#answer(request, response, KEY_UNKNOWN)
+      if (operator === undefined) return this.#answer(request, response, KEY_UNKNOWN, '')
       const { method, path, open } = found.operation
       if (method !== 'GET' && open !== true && byKey === undefined) this.#options.onOperation?.(operator, `${method} ${path}`)
       const answer = await found.operation.run({
@@ -174,7 +180,7 @@ export class AdminServer {
         body: () => readJson(request),
         form: () => readForm(request),
       })
-      this.#answer(request, response, answer)
+      this.#answer(request, response, answer, operator)
     } catch (error) {
       sendProblem(response, error)
     }
@@ -188,7 +194,8 @@ export class AdminServer {
     const { status, json } = await this.#answerOther(async () => {
       // As with `X-Api-Key`: a page elsewhere has no token.
       if (token === undefined) this.#refuseForeignHost(request)
-      const call = { method, path: url.pathname, query: url.searchParams, token, text: () => readUtf8(request) }
+      const header = (name: string): string | undefined => request.headers[name]?.toString()
+      const call = { method, path: url.pathname, query: url.searchParams, token, header, text: () => readUtf8(request) }
       return this.#options.other.answer(call)
     })
     const text = json === undefined ? '' : JSON.stringify(json)
@@ -219,6 +226,7 @@ export class AdminServer {
             path: listed.url.pathname,
             query: listed.url.searchParams,
             token: listed.token,
+            header: (name) => listed.fields.get(name),
             text: async () => '',
           }),
         )
@@ -271,9 +279,9 @@ export class AdminServer {
     return verdict.operator
   }
 
-  #answer(request: IncomingMessage, response: ServerResponse, answer: Answer): void {
+  #answer(request: IncomingMessage, response: ServerResponse, answer: Answer, operator: string): void {
     if ('subscribe' in answer) {
-      this.#stream(request, response, answer.subscribe)
+      this.#stream(request, response, answer.subscribe, operator)
       return
     }
     if ('pieces' in answer) {
@@ -293,6 +301,7 @@ export class AdminServer {
     request: IncomingMessage,
     response: ServerResponse,
     subscribe: (emit: (event: string, data: unknown) => void) => () => void,
+    operator: string,
   ): void {
     if (this.#streams.size >= STREAMS_MAX)
       throw new ApiProblem(503, 'STREAMS', `${STREAMS_MAX} streams are open already; close one`)
@@ -300,11 +309,13 @@ export class AdminServer {
     response.writeHead(200, { 'content-type': 'text/event-stream' })
     response.write(': open\n\n')
     this.#streams.add(response)
-    const unsubscribe = subscribe((event, data) => {
+    const say = (text: () => string): void => {
+      if (!this.#options.isOperator(operator)) response.end()
       // A reader that does not keep up misses events; it never makes the node hold them.
-      if (!response.writableNeedDrain) response.write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`)
-    })
-    const beat = setInterval(() => response.writableNeedDrain || response.write(': beat\n\n'), 10_000)
+      else if (!response.writableNeedDrain) response.write(text())
+    }
+    const unsubscribe = subscribe((event, data) => say(() => `event: ${event}\ndata: ${JSON.stringify(data)}\n\n`))
+    const beat = setInterval(() => say(() => ': beat\n\n'), BEAT_MS)
     response.on('close', () => {
       clearInterval(beat)
       unsubscribe()
@@ -335,7 +346,9 @@ export class AdminServer {
 }
 
 /** A LIST request: its head alone, as it came. Undefined for anything else. */
-function readListing(packet: Buffer): { readonly url: URL; readonly token: string } | undefined {
+function readListing(
+  packet: Buffer,
+): { readonly url: URL; readonly token: string; readonly fields: ReadonlyMap<string, string> } | undefined {
   if (packet.length > HEAD_BYTES_MAX) return undefined
   const text = packet.toString('latin1')
   const match = /^LIST (\/[!-~]*) HTTP\/1\.1\r\n((?:[!-9;-~]+:[^\r\n]*\r\n)+)\r\n$/.exec(text)
@@ -351,7 +364,7 @@ function readListing(packet: Buffer): { readonly url: URL; readonly token: strin
   const length = fields.get('content-length') ?? '0'
   if (token === undefined || length !== '0' || fields.has('transfer-encoding')) return undefined
   const url = URL.parse(`http://localhost${match[1]}`)
-  return url === null || url.host !== 'localhost' ? undefined : { url, token }
+  return url === null || url.host !== 'localhost' ? undefined : { url, token, fields }
 }
 
 function requestUrl(target = '/'): URL {

@@ -183,9 +183,27 @@ test('errors have the shape of Vault, those of the body and of the listener too'
     assert.deepEqual(Object.keys(answer.json), ['errors'])
   }
   const text = (): Promise<string> => Promise.reject(new ApiProblem(413, 'TOO_LARGE', 'a body may have 9 bytes'))
-  const call = { method: 'POST', path: '/v1/secret/data/web/bad', query: new URLSearchParams(), token, text }
+  const call = {
+    method: 'POST',
+    path: '/v1/secret/data/web/bad',
+    query: new URLSearchParams(),
+    token,
+    header: () => undefined,
+    text,
+  }
   assert.deepEqual(await ring.face.answer(call), { status: 413, json: { errors: ['a body may have 9 bytes'] } })
   assert.match((await errorOf(post('secret/data/web/no%20name', { data: {} })))[1], /the path of a secret must be/)
+})
+
+test('what a header promises and is not there is refused: wrapped answers, namespaces', async () => {
+  await post('secret/data/web/plain', { data: { a: 'SECRET' } })
+  const get = (headers: Readonly<Record<string, string>>) => ring.ask('secret/data/web/plain', { token, headers })
+  for (const headers of [{ 'x-vault-wrap-ttl': '60' }, { 'x-vault-wrap-ttl': '5m' }, { 'x-vault-namespace': 'team-b/' }]) {
+    const { status, text } = await get(headers)
+    assert.deepEqual([status, /SECRET/.test(text), /is not taken/.test(text)], [400, false, true])
+  }
+  for (const headers of [{}, { 'x-vault-wrap-ttl': '' }, { 'x-vault-wrap-ttl': '0' }, { 'x-vault-namespace': 'root' }])
+    assert.equal((await get(headers)).status, 200)
 })
 
 test('two that put at once without cas both succeed; with cas, one of them is told of the mismatch', async () => {

@@ -16,6 +16,8 @@ export interface FaceCall {
   readonly query: URLSearchParams
   /** `X-Vault-Token`, or a bearer token; undefined for none. */
   readonly token: string | undefined
+  /** @param name In lower case. */
+  header(name: string): string | undefined
   /** Of the body. @throws {ApiProblem} */
   text(): Promise<string>
 }
@@ -25,6 +27,18 @@ const TRANSIT = /^\/v1\/transit\/(encrypt|decrypt|rewrap|sign|verify|hmac|keys)\
 const OTHERS = /^\/v1\/(sys|auth|secret)\//
 /** Algorithms that clients may name after a key; there is one. */
 const ALGORITHM = /\/(sha2-(224|256|384|512)|sha3-(224|256|384|512)|none)$/
+
+/** Headers that promise what is not there, and what they may say all the same. */
+const UNTAKEN: readonly (readonly [name: string, why: string, allowed: RegExp])[] = [
+  ['x-vault-wrap-ttl', 'answers are not wrapped: the secret itself would come', /^0?s?$/],
+  ['x-vault-namespace', 'there are no namespaces: it would be another secret of the same name', /^(?:root)?\/?$/],
+]
+
+/** @throws {FaceError} 400 */
+function refuseUntaken(call: FaceCall): void {
+  for (const [name, why, allowed] of UNTAKEN)
+    if (!allowed.test(call.header(name)?.trim() ?? '')) throw new FaceError(400, `${name} is not taken: ${why}`)
+}
 
 export interface FaceOptions extends FaceNode {
   readonly version: string
@@ -64,6 +78,7 @@ export class HashicorpFace {
     if (/^\/v1\/auth\/approle\/login$/.test(path) && (method === 'POST' || method === 'PUT')) return this.#login(await body())
     // Before anything that depends on the path: whose pass is not good learns nothing from it.
     const held = this.#held(call.token)
+    refuseUntaken(call)
     const secret = KV.exec(path)
     if (secret !== null) {
       const [, part = '', name = ''] = secret

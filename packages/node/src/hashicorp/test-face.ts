@@ -68,6 +68,7 @@ export interface Wish {
   readonly token?: string | undefined
   /** JSON, or text as it is. */
   readonly body?: unknown
+  readonly headers?: Readonly<Record<string, string>>
 }
 
 export class TestFace {
@@ -202,10 +203,14 @@ export class TestFace {
   }
 
   /** The answer as it goes out: `text` is its body, `json` what a client makes of it. */
-  async ask(path: string, { method = 'GET', token, body }: Wish = {}): Promise<FaceAnswer & { text: string; json: Answered }> {
+  async ask(
+    path: string,
+    { method = 'GET', token, body, headers = {} }: Wish = {},
+  ): Promise<FaceAnswer & { text: string; json: Answered }> {
     const url = new URL(`http://localhost/v1/${path}`)
     const text = async (): Promise<string> => (typeof body === 'string' ? body : body === undefined ? '' : JSON.stringify(body))
-    const { status, json } = await this.face.answer({ method, path: url.pathname, query: url.searchParams, token, text })
+    const header = (name: string): string | undefined => headers[name]
+    const { status, json } = await this.face.answer({ method, path: url.pathname, query: url.searchParams, token, header, text })
     const said = json === undefined ? '' : JSON.stringify(json)
     return { status, text: said, json: (said === '' ? {} : JSON.parse(said)) as Answered }
   }

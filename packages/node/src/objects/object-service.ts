@@ -179,13 +179,14 @@ export class ObjectService {
 
   /** Why whoever has this access key is not to be served; undefined when all is good. */
   refusal({ key }: Client): string | undefined {
+    if (this.state.objects.accessKey(key.id) === undefined) return `the access key ${key.id} was removed`
     const [kind, name] = key.identity.split(':') as [string, string]
     const { ring } = this.#options
     if (kind === 'operator')
       return this.view.operators.some((one) => one.name === name) ? undefined : `${key.identity} is none of this ring’s operators`
     const subject = spiffeId(ring, 'service', name)
     const nowMs = this.#now()
-    const denied = this.view.denials.matchCredential({ issuer: ringIssuer(ring), subject, issuedAtMs: nowMs }, nowMs)
+    const denied = this.view.denials.matchCredential({ issuer: ringIssuer(ring), subject, issuedAtMs: key.atMs }, nowMs)
     return denied === undefined ? undefined : `${subject} is denied by ${denied.issuer}: ${denied.reason}`
   }
 

@@ -8,12 +8,18 @@ import { parseXml, type XmlElement, type XmlNode, xmlDocument } from './xml.ts'
 
 const XML_BYTES_MAX = 2_097_152
 
+/** What in the query is no header's: of the signature, and of a body that nobody had when the URL was made. */
+const NOT_HEADERS =
+  /^x-amz-(?:algorithm|content-sha256|credential|date|expires|security-token|signature|signedheaders|checksum-|sdk-|user-agent)/
+
 export class S3Call {
   readonly request: IncomingMessage
   readonly response: ServerResponse
   readonly claim: Claim
   readonly client: Client
   readonly query: ReadonlyMap<string, string>
+  /** What presigned requests say in the query, where others have `x-amz-` headers. */
+  readonly #inQuery = new Map<string, string>()
 
   constructor(
     request: IncomingMessage,
@@ -27,11 +33,20 @@ export class S3Call {
     this.claim = claim
     this.client = client
     this.query = query
+    for (const [named, value] of claim.isPresigned ? query : []) {
+      const name = named.toLowerCase()
+      if (name.startsWith('x-amz-') && !NOT_HEADERS.test(name)) this.#inQuery.set(name, value)
+    }
   }
 
   header(name: string): string | undefined {
-    const value = this.request.headers[name]
+    const value = this.request.headers[name] ?? this.#inQuery.get(name)
     return Array.isArray(value) ? value.join(',') : value
+  }
+
+  /** All of them, those in the query among them. Names are in lower case. */
+  get headers(): Readonly<Record<string, string | readonly string[] | undefined>> {
+    return { ...Object.fromEntries(this.#inQuery), ...this.request.headers }
   }
 
   /** @throws {S3Error} */

@@ -32,8 +32,8 @@ const TAKEN: ReadonlyMap<string, readonly string[]> = new Map([
 ])
 
 /** @throws {S3Error} NotImplemented */
-export function refuseUntaken({ request }: S3Call): void {
-  for (const [name, value] of Object.entries(request.headers)) {
+export function refuseUntaken({ headers }: S3Call): void {
+  for (const [name, value] of Object.entries(headers)) {
     const taken = TAKEN.get(name)
     if (UNTAKEN.test(name)) throw new S3Error('NotImplemented', `${name} is not taken`)
     if (taken !== undefined && !taken.includes(String(value)))
@@ -69,6 +69,13 @@ export class S3Objects {
     const { identity } = call.client.key
     if (mayUseObjects(this.#service.view.policy.vault.objects, identity, action, bucket, key)) return
     throw new S3Error('AccessDenied', `no rule of the policy (vault.objects) lets ${identity} ${action} it`)
+  }
+
+  /** Whether the client may still have it: a download may take hours. @throws {S3Error} AccessDenied */
+  #checkStanding(call: S3Call, bucket: string, key: string): void {
+    const refusal = this.#service.refusal(call.client)
+    if (refusal !== undefined) throw new S3Error('AccessDenied', refusal)
+    this.need(call, 'read', bucket, key)
   }
 
   /** @param named As clients name versions; undefined: the newest. @throws {S3Error} */
@@ -140,7 +147,7 @@ export class S3Objects {
         // What cannot be had is said before the head of the answer.
         const first = await content.next()
         call.response.writeHead(status, headers)
-        await send(call, first, content)
+        await send(call, first, content, () => this.#checkStanding(call, bucketName, key))
       } finally {
         await objectKey.then(
           (key) => key.fill(0),
@@ -151,9 +158,12 @@ export class S3Objects {
   }
 
   /** @throws {S3Error} */
-  #settings(call: S3Call): { readonly headers: Manifest['headers']; readonly hold: boolean; readonly retainUntilMs: number } {
+  #settings(
+    call: S3Call,
+    bucket: Bucket,
+  ): { readonly headers: Manifest['headers']; readonly hold: boolean; readonly retainUntilMs: number } {
     const kept = new Map<string, string>()
-    for (const [name, value] of Object.entries(call.request.headers)) {
+    for (const [name, value] of Object.entries(call.headers)) {
       if (typeof value !== 'string') continue
       if (KEPT_HEADERS.includes(name)) kept.set(name, value)
       else if (name.startsWith('x-amz-meta-')) kept.set(name, value)
@@ -182,7 +192,11 @@ export class S3Objects {
       (until !== undefined && retainUntilMs <= Date.now())
     )
       throw new S3Error('InvalidArgument', 'a lock has a mode, and a date in the future until which it holds')
-    return { headers, hold: call.header('x-amz-object-lock-legal-hold') === 'ON', retainUntilMs }
+    const hold = call.header('x-amz-object-lock-legal-hold') === 'ON'
+    // The ring would say so, too, when all of the body has been stored.
+    if ((hold || retainUntilMs > 0) && bucket.locks !== true)
+      throw new S3Error('InvalidRequest', `${bucket.name} has no object lock: enable it for the bucket first`)
+    return { headers, hold, retainUntilMs }
   }
 
   /** @throws {S3Error} */
@@ -204,7 +218,7 @@ export class S3Objects {
 
   async put(call: S3Call, bucketName: string, key: string): Promise<void> {
     const bucket = this.#forWriting(call, bucketName, key)
-    const settings = this.#settings(call)
+    const settings = this.#settings(call, bucket)
     const expect = this.#expected(call, bucket, key)
     const body = call.body()
     const draft = this.#service.draft(bucket, key)
@@ -339,7 +353,7 @@ export class S3Objects {
   async copy(call: S3Call, bucketName: string, key: string): Promise<void> {
     const bucket = this.#forWriting(call, bucketName, key)
     const source = this.#source(call)
-    const settings = this.#settings(call)
+    const settings = this.#settings(call, bucket)
     const replaces = call.header('x-amz-metadata-directive')?.toUpperCase() === 'REPLACE'
     if (
       !replaces &&
@@ -366,7 +380,7 @@ export class S3Objects {
   beginUpload(call: S3Call, bucketName: string, key: string): void {
     const bucket = this.#forWriting(call, bucketName, key)
     const draft = this.#service.draft(bucket, key)
-    const upload = this.uploads.begin(draft, call.client.key.identity, this.#settings(call), Date.now())
+    const upload = this.uploads.begin(draft, call.client.key.identity, this.#settings(call, bucket), Date.now())
     call.sendXml('InitiateMultipartUploadResult', [
       ['Bucket', bucketName],
       ['Key', key],
@@ -520,11 +534,17 @@ function lockHeaders({ hold, retainUntilMs }: ObjectVersion): Readonly<Record<st
   }
 }
 
-/** At the pace of who reads it; what fails on the way cuts the answer off. */
-async function send({ response }: S3Call, first: IteratorResult<Uint8Array>, content: AsyncGenerator<Uint8Array>): Promise<void> {
+/** At the pace of who reads it; what fails on the way cuts the answer off. @param check Before each piece. @throws {S3Error} */
+async function send(
+  { response }: S3Call,
+  first: IteratorResult<Uint8Array>,
+  content: AsyncGenerator<Uint8Array>,
+  check: () => void,
+): Promise<void> {
   try {
     for (let next = first; next.done !== true; next = await content.next()) {
       if (response.destroyed) return
+      check()
       await written(response, next.value)
     }
     response.end()

@@ -29,6 +29,7 @@ export function openFaces(parts: NodeParts, node: RunningNode): AdminServer {
     onOperation: (operator, operation) => watches.insiders.operated(`operator:${operator}`, operation, Date.now()),
     other: face,
     signIn: (token) => verifyOperatorToken(token, { ring, operators: agreement.now.view.operators, nowMs: Date.now() }),
+    isOperator: (name) => agreement.now.view.operators.some((one) => one.name === name),
   })
 }
 

@@ -423,7 +423,7 @@ function readAnswer(payload: Uint8Array): PeerAnswer {
 
 /** Of an access key: what its secret signs with, for whom it was made, who must not be denied. */
 function accessKeyFault(
-  { issuer, ring, atMs }: AskerFields,
+  { issuer, ring }: AskerFields,
   signed: Uint8Array,
   signature: string,
   view: View,
@@ -437,6 +437,6 @@ function accessKeyFault(
   if (kind === 'operator')
     return view.operators.some((one) => one.name === name) ? undefined : `${key.identity} is none of this ring’s operators`
   const subject = spiffeId(ring, 'service', name)
-  const denied = view.denials.matchCredential({ issuer: ringIssuer(ring), subject, issuedAtMs: atMs }, nowMs)
+  const denied = view.denials.matchCredential({ issuer: ringIssuer(ring), subject, issuedAtMs: key.atMs }, nowMs)
   return denied === undefined ? undefined : `${subject} is denied by ${denied.issuer}: ${denied.reason}`
 }
