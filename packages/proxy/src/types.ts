@@ -158,7 +158,7 @@ export const DEFAULT_LIMITS: ProxyLimits = {
   requestsPerConnectionMax: 100_000,
   clientStallMsMax: 60_000,
   tunnelsMax: 4_096,
-  tunnelsPerSourceMax: 256,
+  tunnelsPerSourceMax: 1_024,
   tunnelIdleMsMax: 300_000,
   upstreamConnectMsMax: 2_000,
   // Node's own server closes idle connections after 5 s: closing first avoids the race.
