@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { compileRules } from './compile.ts'
 import { type CorpusCase, type CorpusPart, loadCorpus } from './test-corpus.ts'
 import { countClasses } from './test-corpus-table.ts'
-import { baseRuleSources, send } from './test-requests.ts'
+import { baseRuleSources, type Sent, send } from './test-requests.ts'
 
 const rules = compileRules(baseRuleSources(), { paranoia: 1 })
 
@@ -59,6 +59,115 @@ test('uploads of programs are refused, of pictures not', () => {
     assert.equal(upload(name), true, name)
   for (const name of ['cat.png', 'my holiday (2).jpeg', 'report.final.pdf', "Ann's notes.txt"])
     assert.equal(upload(name), false, name)
+})
+
+const inForm = (name: string, type: string, content: string): Sent => ({
+  headers: [['Content-Type', 'multipart/form-data; boundary=B']],
+  body: Uint8Array.from(
+    `--B\r\nContent-Disposition: form-data; name="file"; filename="${name}"\r\nContent-Type: ${type}\r\n\r\n${content}\r\n--B--\r\n`,
+    (char) => char.charCodeAt(0),
+  ),
+})
+const PHP = '<?php system($_GET["c"]); ?>'
+const SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9">'
+
+test('what files hold is looked at, in forms and as whole bodies: programs, entities, scripts, paths', () => {
+  for (const [name, type, content] of [
+    ['a.png', 'image/png', `\x89PNG\r\n${PHP}`],
+    ['a.gif', 'image/gif', 'GIF89a<?= `id` ?>'],
+    ['a.txt', 'text/plain', PHP],
+    ['b.cer', 'application/x-x509-ca-cert', '<%execute(request("z"))%>'],
+    ['a.svg', 'image/svg+xml', `${SVG}<script>alert(1)</script></svg>`],
+    ['a.svg', 'image/svg+xml', `<?xml version="1.0"?>\n${SVG}<rect onload="alert(1)"/></svg>`],
+    ['a.svg', 'image/svg+xml', `${SVG}<a href="javascript:alert(1)"/></svg>`],
+    ['a.gpx', 'application/gpx+xml', '<?xml version="1.0"?><!DOCTYPE g [<!ENTITY k SYSTEM "file:///etc/passwd">]><gpx>&k;</gpx>'],
+    ['a.mvg', 'image/x-mvg', 'push graphic-context\nfill \'url(https://a.example/x.jpg"|ls "-la)\'\npop graphic-context\n'],
+    ['a.eps', 'application/postscript', '%!PS\nmark /OutputFile (%pipe%id) currentdevice putdeviceprops'],
+    ['a.zip', 'application/zip', 'PK\x03\x04\x14\x00../../../../shell.php'],
+    ['a.csv', 'text/csv', 'name,note\nAnn,"=cmd|\'/C calc\'!A0"\n'],
+    [`${LOOKUP}.pdf`, 'application/pdf', '%PDF-1.4'],
+    ['.user.ini', 'text/plain', 'auto_prepend_file=logo.gif'],
+    ['pic.php::$DATA', 'image/png', 'x'],
+    ['a.asp;.jpg', 'image/jpeg', 'x'],
+  ] as const)
+    assert.equal(send(rules, inForm(name, type, content)).blocked, true, `${name} ${content}`)
+  for (const [type, content] of [
+    ['image/png', `\x89PNG\r\n${PHP}`],
+    ['application/octet-stream', '\xac\xed\x00\x05sr\x00\x11java.util.HashMap'],
+    ['application/octet-stream', '\x80\x04\x95\x1d\x00\x00\x00\x00\x00\x00\x00\x8c\x05posix\x94\x8c\x06system\x94\x93\x94'],
+  ] as const) {
+    const body = Uint8Array.from(content, (char) => char.charCodeAt(0))
+    assert.equal(send(rules, { headers: [['Content-Type', type]], body }).blocked, true, content)
+  }
+  for (const [name, type, content] of [
+    ['a.png', 'image/png', '\x89PNG\r\n<?xpacket begin=""?><x:xmpmeta/><?xpacket end="w"?>'],
+    [
+      'a.svg',
+      'image/svg+xml',
+      `<?xml version="1.0"?>\n<!-- Generator -->\n${SVG}<path d="M0 0"/><style>.a{fill:red}</style></svg>`,
+    ],
+    [
+      'a.svg',
+      'image/svg+xml',
+      `<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "http://www.w3.org/Graphics/SVG/1.1/DTD/svg11.dtd" [<!ENTITY ns "http://www.w3.org/2000/svg">]>${SVG}</svg>`,
+    ],
+    ['site.zip', 'application/zip', 'PK\x03\x04\x14\x00wp-content/index.php<?php // Silence is golden.'],
+    ['notes.md', 'text/markdown', '# Security\nNever write `eval($code)`; `<?php echo 1; ?>` is fine.'],
+    ['prices.csv', 'text/csv', 'sku,price\n1,=A1*2\n2,-3\n'],
+    ['server.cer', 'application/pkix-cert', '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n'],
+    ['salt & cat.png', 'image/png', '\x89PNG'],
+    ['page.html', 'text/html', '<!DOCTYPE html><html><body><script src="app.js"></script></body></html>'],
+  ] as const) {
+    const { blocked, matches } = send(rules, inForm(name, type, content))
+    assert.equal(blocked, false, `${name} ${content} ${matches.map(({ ruleId }) => ruleId)}`)
+  }
+})
+
+test('what is excepted beside an attack does not take the attack along: no decoy behind it, or before', () => {
+  const base64 = (text: string): string => encodeURIComponent(Buffer.from(text).toString('base64'))
+  for (const [attack, decoy] of [
+    ['<script>alert(1)</script>', '<pre><script>alert(1)</script></pre>'],
+    ["1' or pg_sleep(9)--", 'information_schema.tables is the view of all tables that a user may see'],
+  ] as const) {
+    const [first, second] = [encodeURIComponent(attack), encodeURIComponent(decoy)]
+    for (const target of [`/?a=${first}`, `/?a=${first}&b=${second}`, `/?b=${second}&a=${first}`])
+      assert.equal(send(rules, { target }).blocked, true, target)
+  }
+  const [hidden, fine] = [base64("1' UNION SELECT password FROM users--"), base64('hello world, all is fine here')]
+  for (const target of [`/?a=${hidden}&b=${fine}`, `/?b=${fine}&a=${hidden}`])
+    assert.equal(send(rules, { target }).blocked, true, target)
+  const many = Array.from({ length: 900 }, (_, at) => `x${at}=${fine}`).join('&')
+  assert.equal(
+    send(rules, { headers: [['Content-Type', 'application/x-www-form-urlencoded']], body: `${many}&a=${hidden}` }).blocked,
+    true,
+  )
+})
+
+test('tokens and names in Base64 are read as what they say', () => {
+  const part = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
+  const token = (header: object, payload: object = { sub: 'ann' }): string =>
+    `Bearer ${part({ typ: 'JWT', ...header })}.${part(payload)}.c2lnbmF0dXJl`
+  for (const value of [
+    token({ alg: 'none' }),
+    token({ alg: 'nOnE' }),
+    token({ alg: 'HS256', kid: '../../dev/null' }),
+    token({ alg: 'HS256', kid: "x' UNION SELECT 'k'-- " }),
+    token({ alg: 'RS256', jku: 'http://169.254.169.254/keys' }),
+    token({ alg: 'HS256' }, { sub: LOOKUP }),
+    token({ alg: 'HS256' }, { sub: "admin' OR '1'='1" }),
+    `${token({ alg: 'ES256' }).replace(/[^.]*$/, '')}MAYCAQACAQA`,
+    `Basic ${Buffer.from(`${LOOKUP}:x`).toString('base64')}`,
+    `Basic ${Buffer.from('*)(uid=*))(|(uid=*:x').toString('base64')}`,
+  ])
+    assert.equal(send(rules, { headers: [['Authorization', value]] }).blocked, true, value)
+  for (const value of [
+    token({ alg: 'RS256', kid: 'https://vault.example/keys/signing/1', jku: 'https://id.example/token_keys' }),
+    token({ alg: 'ES256', kid: '2026-11' }, { name: "Conan O'Brien", groups: ['staff'], url: 'https://a.example/?a=1&b=2' }),
+    `Basic ${Buffer.from("o'brien:pa'ss;wo#rd|x)(").toString('base64')}`,
+    'Basic =',
+    'Bearer eyJ',
+  ])
+    assert.equal(send(rules, { headers: [['Authorization', value]] }).blocked, false, value)
 })
 
 test('a body that is not what its type says is refused', () => {

@@ -135,7 +135,7 @@ export const RUNTIME_PATTERN_CHARS_MAX = 2_048
 export const FILE_CONTENT_BYTES_MAX = 131_072
 
 /** Values of a rule's matches that `MATCHED_VARS` holds. */
-export const MATCHED_VARS_MAX = 200
+export const MATCHED_VARS_MAX = 4_000
 
 /** Targets that one request's `ctl:ruleRemoveTarget...` may take out. */
 export const REMOVED_TARGETS_MAX = 2_000

@@ -9,6 +9,7 @@ import { toByteText } from './bytes.ts'
 import {
   ARGS_MAX,
   EXPANDED_CHARS_MAX,
+  FILE_CONTENT_BYTES_MAX,
   FIRST_BUILDING_WORK_MAX,
   HEADERS_MAX,
   MATCHED_VARS_MAX,
@@ -125,6 +126,8 @@ export class RequestState implements OperatorContext {
   cookies: readonly Entry[] = NONE
   files: readonly Entry[] = NONE
   uploads: readonly UploadedFile[] = []
+  /** The beginning of a body that is a file by itself. */
+  #uploaded = ''
   partHeaders: readonly Entry[] = NONE
   multipartFlags: ReadonlySet<MultipartFlag> = NO_FLAGS
   unparsed: readonly Entry[] = NONE
@@ -243,6 +246,7 @@ export class RequestState implements OperatorContext {
   readBody(text: string, body: ParsedBody, truncated: boolean): void {
     this.#isNew = true
     this.bodyText = body.opaque ? '' : text
+    this.#uploaded = body.opaque ? text.slice(0, FILE_CONTENT_BYTES_MAX) : ''
     this.bodyBytes = text.length
     this.bodyProcessor = body.processor
     this.bodyError = body.error ?? ''
@@ -288,6 +292,12 @@ export class RequestState implements OperatorContext {
 
   fileEntries(collection: string, value: (file: UploadedFile) => string): readonly Entry[] {
     return this.uploads.map((file) => this.#entry(collection, file.name, value(file)))
+  }
+
+  /** What files hold, whether they came in a form or as the whole body. */
+  uploadedContents(): readonly Entry[] {
+    const files = this.fileEntries('UPLOADS', ({ content }) => content)
+    return this.#uploaded === '' ? files : [...files, this.#entry('UPLOADS', '', this.#uploaded)]
   }
 
   xmlValues(): readonly Entry[] {
@@ -530,7 +540,7 @@ export class RequestState implements OperatorContext {
       this.#headerSources |
       (this.argsGet.length + this.argsPost.length + this.argsArrays.length > 0 ? args : 0) |
       (this.cookies.length > 0 ? cookies : 0) |
-      (this.uploads.length > 0 ? files : 0) |
+      (this.uploads.length > 0 || this.#uploaded !== '' ? files : 0) |
       (this.partHeaders.length > 0 ? partHeaders : 0) |
       (this.unparsed.length > 0 ? unparsed : 0) |
       (this.xml === NO_XML ? 0 : xml)

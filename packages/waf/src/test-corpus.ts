@@ -7,6 +7,7 @@
  *   KIND.json.txt       JSON bodies as they stand
  *   KIND.headers.txt    header fields, `Name: value`
  *   KIND.lines.txt      texts of several lines, each written as a JSON string
+ *   KIND.requests.txt   whole requests, each as JSON: method, target, headers, body or bodyBase64
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
@@ -69,9 +70,15 @@ const BY_KIND: ReadonlyMap<string, Placements> = new Map<string, Placements>([
 /** One text in every way that a file of this name places its lines. */
 export function placed(fileName: string, line: string): readonly CorpusCase[] {
   const [name = '', kind = ''] = basename(fileName, '.txt').split('.')
+  if (kind === 'requests') return [{ class: name, text: line, placement: 'a request', sent: wholeRequest(line) }]
   const placements = BY_KIND.get(name === 'paths' ? name : kind) ?? TEXT
   const text = kind === 'lines' ? String(JSON.parse(line)) : line
   return Object.entries(placements).map(([placement, place]) => ({ class: name, text, placement, sent: place(text) }))
+}
+
+function wholeRequest(line: string): Sent {
+  const { bodyBase64, ...sent } = JSON.parse(line) as Sent & { readonly bodyBase64?: string }
+  return bodyBase64 === undefined ? sent : { ...sent, body: Uint8Array.from(Buffer.from(bodyBase64, 'base64')) }
 }
 
 export function loadCorpus(part: CorpusPart): readonly CorpusCase[] {

@@ -12,14 +12,21 @@ export interface Sent {
   readonly truncated?: boolean
 }
 
+const USUAL: readonly HeaderField[] = [
+  ['host', 'shop.example'],
+  ['user-agent', 'Mozilla/5.0'],
+]
+
 /** Runs both phases as the guard does: a request refused by its head never shows its body. */
 export function send(rules: RuleSet, sent: Sent): WafVerdict {
   const transaction = rules.begin()
+  const headers = sent.headers ?? []
+  const usual = USUAL.filter(([name]) => !headers.some(([other]) => other.toLowerCase() === name))
   const head = transaction.requestHead({
     method: sent.method ?? (sent.body === undefined ? 'GET' : 'POST'),
     target: sent.target ?? '/',
     httpVersion: '1.1',
-    headers: [['Host', 'shop.example'], ['User-Agent', 'Mozilla/5.0'], ...(sent.headers ?? [])],
+    headers: [...usual, ...headers],
     remoteAddress: '192.0.2.1',
   })
   if (head.blocked) return head

@@ -44,7 +44,7 @@ const NOTHING: ParsedBody = {
   opaque: false,
 }
 
-/** Media types whose bytes no text parser reads; `REQUEST_BODY` still has them. */
+/** Media types whose bytes no text parser reads: of such a body, `UPLOADS` alone has the beginning. */
 const OPAQUE =
   /^(?:image|audio|video|font)\/|^application\/(?:octet-stream|pdf|zip|gzip|x-tar|x-7z-compressed|grpc(?:\+proto)?|(?:x-)?protobuf)$/
 

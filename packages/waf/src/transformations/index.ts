@@ -1,5 +1,5 @@
 import { bytesToText, scratchBytes } from '../bytes.ts'
-import { base64Decode, base64DecodeExt, base64Encode } from './base64-decode.ts'
+import { base64Decode, base64DecodeExt, base64Encode, jwtDecode } from './base64-decode.ts'
 import { compressWhitespace, removeNulls, removeWhitespace, replaceNulls, trim, trimLeft, trimRight } from './blanks.ts'
 import { cmdLine } from './cmd-line.ts'
 import { removeComments, removeCommentsChar, replaceComments } from './comments.ts'
@@ -53,6 +53,7 @@ export const TRANSFORMATIONS: ReadonlyMap<string, Transformation> = new Map([
   ['hexencode', hexEncode],
   ['htmlentitydecode', htmlEntityDecodeFew],
   ['jsdecode', jsDecode],
+  ['jwtdecode', jwtDecode],
   ['length', length],
   ['lowercase', lowercase],
   ['md5', md5],
@@ -90,6 +91,7 @@ export const REWRITING: ReadonlySet<Transformation> = new Set([
   cmdLine,
   hexDecode,
   hexEncode,
+  jwtDecode,
   length,
   md5,
   parityEven7bit,
