@@ -1,8 +1,8 @@
 /**
  * `npm run differential:waf -- --requests 10000`: the same rules and the same requests through libmodsecurity3 (in nginx) and through our
  * engine; the ids of the rules that match are compared. Rules are the base rules without our own operators (`@detect...`) and
- * without the variables that only one side has (UNPARSED_BODY, REQUEST_FILENAME_RAW; XML, which ModSecurity selects by XPath). Requests are lines of the
- * corpus, attacks and honest ones, some of them mutated, placed in every way. Differences are counted by cause.
+ * without what only one side has: variables (UNPARSED_BODY, UPLOADS, REQUEST_FILENAME_RAW; XML, which ModSecurity selects by XPath) and
+ * `t:jwtDecode`. Requests are lines of the corpus, attacks and honest ones, some of them mutated, placed in every way. Differences are counted by cause.
  *
  * Needs Debian's nginx and libnginx-mod-http-modsecurity. Exits with 1 when a difference has no known cause.
  */
@@ -47,9 +47,9 @@ const shared = baseRuleSources()
   .flatMap(({ text }) => statements(text))
   // Ours: both sides decode the references that ModSecurity knows.
   .filter((rule) => !/@detect|^SecHtmlEntities/i.test(rule))
-  .map((rule) => rule.replace(/\|UNPARSED_BODY|UNPARSED_BODY\||\|XML\b|\bXML\|/g, ''))
+  .map((rule) => rule.replace(/\|(?:UNPARSED_BODY|UPLOADS|XML)\b|\b(?:UNPARSED_BODY|UPLOADS|XML)\|/g, ''))
   // Patterns that select names are written with quotes there.
-  .filter((rule) => !/UNPARSED_BODY|REQUEST_FILENAME_RAW/.test(rule) && !/ARGS(?:_POST)?:\//.test(rule))
+  .filter((rule) => !/UNPARSED_BODY|UPLOADS|REQUEST_FILENAME_RAW|t:jwtDecode/.test(rule) && !/ARGS(?:_POST)?:\//.test(rule))
   .join('\n')
 
 const ours = compileRules([{ file: 'shared.conf', text: `SecRuleEngine DetectionOnly\n${shared}` }], { paranoia: 1 })
