@@ -119,6 +119,10 @@ class Context {
   opened = false
   #technical = false
   readonly #firstWord: string
+  /** The value gives a variable what a command prints, as scripts do. */
+  readonly #assigns: boolean
+  /** What stands first is a line of a script itself: it completes no argument. */
+  readonly #script: boolean
   readonly #manyLines: boolean
   readonly #tableRow: boolean
   readonly #fenced: boolean
@@ -126,6 +130,8 @@ class Context {
   constructor(text: string) {
     const head = /^[\s"'()[\]{}]{0,64}([A-Za-z][\w.+-]{0,40})/.exec(text.slice(0, 120))
     this.#firstWord = head?.[1]?.toLowerCase() ?? ''
+    this.#assigns = ASSIGNS.test(text)
+    this.#script = SCRIPT_LINE.test(text)
     let breaks = 0
     let ended = false
     let began = false
@@ -181,12 +187,13 @@ class Context {
     const { strength } = command
     const mark = text[at]!
     if (strength >= CERTAIN) return true
-    if (this.#tableRow && mark === '|') return false
+    if (this.#fenced || (this.#tableRow && (mark === '|' || mark === '`'))) return false
     const before = this.#before()
     const substitution = mark === '`' || (length === 2 && text[at + 1] === '(')
     const after = nextAfter(text, command.end)
     const alone = after === '' || after === '#'
     if (mark === '\n' || mark === '\r') {
+      if (this.#script) return false
       // Pasted code begins with a line break as well.
       if (strength < SURE && STATEMENTS.has(command.name)) return alone && command.name === 'echo'
       // A line of its own is a command behind one operand or none; further lines are text.
@@ -199,10 +206,11 @@ class Context {
       // A line of Markdown quotes a command, or lists it.
       if (mark === '`' && strength < SURE && LISTED.test(text.slice(0, at))) return false
       if (mark === '`' && before === BEFORE.start && text.indexOf('`', at + 1) < 0) return false
+      if (strength < SURE && this.#assigns) return false
       const attached = at > 0 && !isBlank(text.charCodeAt(at - 1))
       if (before === BEFORE.start) return strength >= SURE || !isProse(text, command.end + 1)
       if (before === BEFORE.operand)
-        return attached || this.#technical ? !isProse(text, command.end + 1) && !/^[A-Z_]{2,}$/.test(this.#firstWord) : false
+        return (attached || this.#technical) && !isProse(text, command.end + 1) && !TESTS.has(this.#firstWord)
       return before === BEFORE.phrase && strength >= SURE
     }
     if (before === BEFORE.start)
@@ -233,7 +241,12 @@ class Context {
 }
 
 const QUOTED =
-  /^\s{0,8}(?:[A-Za-z-]{1,20}[:,]?\s){0,3}`[^`\n]{1,300}`[,.:]?\s(?:[A-Za-z']{1,20}[,.]?\s){2}[^`;|&$<>]{0,400}(?:`[^`\n]{1,300}`[^`;|&$<>]{1,400}){0,8}$/
+  /^\s{0,8}(?:[A-Za-z-]{1,20}[:,]?\s){0,3}`[^`\n]{1,300}`[,.:]?\s(?:\(?[A-Za-z'\x80-\xff]{1,40}[,.]?\s){2}[^`;|&$<>]{0,400}(?:`[^`\n]{1,300}`[^`;|&$<>]{1,400}){0,8}$/
+/** What a script says: a variable set, a function begun, a comment, a condition, a command with what it is to do. */
+const SCRIPT_LINE =
+  /^\s{0,8}(?:(?:export |local |readonly |declare )?[A-Za-z_]\w{2,40}=(?:"[^"\n]{0,200}"|'[^'\n]{0,200}'|\$[^\s;|&`]{1,100}|[\w./:-]{0,100})\s{0,4}\n|[A-Za-z_]\w{1,40}\s?\(\)\s?\{|#!\/|# \S|[{(]\s{0,4}\n|(?:fi|done|then|else|esac)\s{0,4}\n|(?:if|while|for|case|until)\s[^\n]{1,200}\n|select[ \t]{0,4}(?:distinct[ \t]{0,4})?\n|(?:echo|sleep|set|cd|sudo|export|source|docker|npm|git|kubectl|apt|apt-get|pip|pip3|make|mkdir|printf)\s[^\n;|&`]{1,200}\n)/i
+const ASSIGNS = /^\s{0,16}(?:export |local |readonly )?[A-Za-z_]\w{2,40}=["']?(?:\$\(|`)/
+const TESTS: ReadonlySet<string> = new Set(['case', 'if', 'while', 'for', 'until'])
 const LISTED = /^\s{0,8}(?:[>*+-]|\d{1,3}[.)])\s{1,4}$/
 
 /** First words of command lines as documentation shows them. */
@@ -393,6 +406,7 @@ function readCommand(text: string, from: number): Command {
       if (text[at + 1] === "'" && words.length === 0) hidden = true
       if (text[at + 1] === '(' && words.length > 0) break
     }
+    if (char === '<' && words.length === 0 && !inWord && TAG.test(text.slice(at, at + 240))) return NOTHING
     if (char === '<' || char === '>') {
       push()
       redirected = true
@@ -411,6 +425,8 @@ function readCommand(text: string, from: number): Command {
     : command
 }
 
+/** An element of HTML or XML, not a file that is read. */
+const TAG = /^<\/?[a-z][\w:.-]{0,40}(?:\s{1,8}[\w:.-]{1,40}\s{0,2}=\s{0,2}(?:"[^"<>]{0,160}"|'[^'<>]{0,160}')){0,4}\s{0,4}\/?>/i
 const DECODED = /^\|\s{0,4}(?:rev|base64|base32|xxd|tr|(?:ba|z|da)?sh|perl|python[23]?)(?![\w-])/
 
 const PATH_OF_COMMAND = /^(?:\/(?:usr\/)?(?:local\/)?s?bin\/|%(?:systemroot|windir|comspec)%|[a-z]:\\windows\\system32\\)/i
@@ -425,7 +441,8 @@ function judge(words: readonly string[], hidden: boolean, redirected: boolean, e
   if (first === '') return NOTHING
   // `</root>` is a tag: a folder cannot be read so.
   if (redirected && words.length === 1 && first !== '/root' && PRIZED.test(first)) return { strength: CERTAIN, name: first, end }
-  if (/\\x[0-9a-f]{2}/.test(first) || /^\w{1,8}=\$\\?/.test(first)) return { strength: SURE, name: first, end }
+  if (/\\x[0-9a-f]{2}/.test(first) || /^\w{1,8}=\$(?![?#\d]$|[A-Za-z]{2})/.test(first))
+    return { strength: SURE, name: first, end }
   const wild = /^\/[\w?*/[\]-]{1,40}$/.test(first) && /[?*[]/.test(first) && first.indexOf('/', 1) > 0
   if (wild) return { strength: SURE, name: first, end }
   const byPath = PATH_OF_COMMAND.test(first) || /^\/(?:usr\/)?(?:local\/)?s?b(?:in)?\//.test(first)
@@ -484,7 +501,7 @@ function wholeCommand(text: string): string | undefined {
   if (word !== null && !COMMANDS.has(word[0].toLowerCase()) && !line.includes('/')) return undefined
   const command = readCommand(text, start)
   if (command.strength >= CERTAIN) return command.name
-  const path = /^\/(?:usr\/)?(?:local\/)?s?bin\/(\w{1,20})(?:(\s{1,8})(?:[-/]|https?:|\w{1,40}\.)|\s{0,8}$)/.exec(line)
+  const path = /^\/(?:usr\/)?(?:local\/)?s?bin\/(\w{1,20})(?:(\s{1,8})(?:-(?!-?\s)|\/|https?:|\w{1,40}\.)|\s{0,8}$)/.exec(line)
   if (
     path !== null &&
     (path[2] !== undefined || showsSomething(path[1]!.toLowerCase())) &&

@@ -77,6 +77,7 @@ export function strayPath(text: string): string | undefined {
   if (plain.length > PATH_CHARS_MAX) return undefined
   if (DRIVE_WITH_BLANKS.test(plain)) return 'file of Windows'
   if (/[\s<>()'"]/.test(plain.replace(/^["'(]{1,2}|["')]{1,2}$/g, '').replace(/[\0 ]{1,16}\S{0,8}$/, ''))) return undefined
+  if (plain === text.trim() && SETTING.test(plain)) return undefined
   const path = plain.replace(/^["'(]{1,2}/, '').replace(/^[\w[\].-]{1,40}=/, '')
   if (plain === text.trim() && NEIGHBOUR.test(path)) return undefined
   return climbs(path) ?? systemFile(path)
@@ -85,6 +86,10 @@ export function strayPath(text: string): string | undefined {
 /** A file beside the folder, of the kinds that projects name one another's by: settings, styles, pictures. */
 const NEIGHBOUR =
   /^(?!.*(?:conf|secret|credential|passw|private|key|token|admin|backup|database|env))\.\.\/(?:[\w-]{1,60}\/){0,4}\.?[\w-]{1,60}(?:\.[\w-]{1,20}){0,2}\.(?:json|[cm]?[jt]sx?|md|s?css|less|svg|png|jpe?g|webp|gif|vue|html)$/
+
+/** A line of a configuration, `LogDirectory=/var/log/shop` or `LOG_FILE=/var/log/shop.log`: no parameter of an address is spelled so. */
+const SETTING =
+  /^(?:[A-Z][a-z]{2,16}(?:[A-Z][A-Za-z]{1,16}){1,4}|[A-Z]{2,16}(?:_[A-Z]{2,16}){1,4})=(?!.*\.\.|.*(?:passw|shadow|secret|cred|\.ssh|\/proc|\/root))\/(?:etc|var|opt|usr|srv|run)(?:\/[\w%@-][\w.%@-]{0,60}){1,6}\/?$/
 
 /** Percent-encoding and its like, until nothing changes. */
 function unescapeLayers(text: string): string {
@@ -149,7 +154,7 @@ function climbs(path: string): string | undefined {
 }
 
 const SYSTEM =
-  /^(?:file:\/{0,3}(?:localhost)?)?~?\/*(?:\/{1,4}|^)(?:etc\/[\w.*?-]|e\?c\/|proc\/(?:self|\d{1,7}|version|cmdline|mounts|net|cpuinfo|meminfo|sched_debug|partitions|stat|uptime|filesystems|modules|devices|config|sys)\b|sys\/class|dev\/(?:u?random|zero|mem|sd[a-z]|tcp)|var\/(?:log|mail|spool|run|lib|backups|cache|adm|db|apache2?|www\/[\w./-]{0,60}\.(?:php|conf|ini|inc|py|rb|env|htpasswd))|root\/|home\/[\w.-]{1,32}\/\.|boot\/|run\/secrets|usr\/(?:local\/)?(?:etc|apache2?|nginx|tomcat\d?|php\d?|lib\/(?:php|cgi)|share\/(?:tomcat|doc)|pkg|home|lib\/(?:security|cron))\/|opt\/[\w.-]{1,32}\/[\w./-]{0,60}(?:conf|xml|ini|env|log|cfg|properties|passwd)|srv\/[\w./-]{0,60}\.(?:ht|env|conf)|tmp\/(?:sess_|phpinfo)|private\/(?:etc|var)|users\/[\w.-]{1,32}\/\.|apache2?\/|logs?\/(?:access|error)|usr\/local\/[\w.-]{1,32}\/(?:conf|logs?)|library\/webserver|system\/library|data\/data\/)/i
+  /^(?:file:\/{0,3}(?:localhost)?)?~?\/*(?:\/{1,4}|^)(?:etc\/[\w.*?-]|e\?c\/|proc\/(?:self|\d{1,7}|version|cmdline|mounts|net|cpuinfo|meminfo|sched_debug|partitions|stat|uptime|filesystems|modules|devices|config|sys)\b|sys\/class|dev\/(?:u?random|zero|mem|sd[a-z]|tcp)|var\/(?:log|mail|spool|run|lib|backups|cache|adm|db|apache2?|www\/[\w./-]{0,60}\.(?:php|conf|ini|inc|py|rb|env|htpasswd))|root\/|home\/[\w.-]{1,32}\/\.|boot\/|run\/secrets|usr\/(?:local\/)?(?:etc|apache2?|nginx|tomcat\d?|php\d?|lib\/(?:php|cgi)|share\/tomcat|pkg|home|lib\/(?:security|cron))\/|opt\/[\w.-]{1,32}\/[\w./-]{0,60}(?:conf|xml|ini|env|log|cfg|properties|passwd)|srv\/[\w./-]{0,60}\.(?:ht|env|conf)|tmp\/(?:sess_|phpinfo)|private\/(?:etc|var)|users\/[\w.-]{1,32}\/\.|apache2?\/|logs?\/(?:access|error)|usr\/local\/[\w.-]{1,32}\/(?:conf|logs?)|library\/webserver|system\/library|data\/data\/)/i
 
 const WINDOWS =
   /^(?:file:\/{0,3}|\\\\[?.]\\|\\\\[\w.:-]{1,60}\\[a-z]\$)?\/*(?:[a-z]:[/\\]{0,4}(?:windows|winnt|boot\.ini|inetpub|logs?[/\\]|appserv|opt[/\\]|home\d?[/\\]|\$recycle|nginx|program ?files|programdata|xampp|wamp|users[/\\](?:administrator|public|default|all users)|documents and settings|sysprep|autoexec|pagefile|mysql|php\d?[/\\]|apache|tomcat|nginx|system volume|unattend)|%(?:systemroot|windir|systemdrive|programfiles|comspec|userprofile|appdata)%[/\\](?!(?:desktop|documents|downloads|music|pictures|videos)[/\\])|[/\\]{0,2}(?:windows|winnt)[/\\]+(?:system|win\.ini|repair|debug|panther|iis)|[/\\]{1,2}(?:boot|win)\.ini$)/i
@@ -197,7 +202,7 @@ function insideText(plain: string): string | undefined {
   if (!plain.includes('..')) return undefined
   // Slashes alone are the path that a line of code imports.
   const escaped = DOTS_BETWEEN_ESCAPES.exec(plain)
-  if (escaped !== null && /[^./]/.test(escaped[0])) return 'climbs'
+  if (escaped !== null && /[^./]/.test(escaped[0]) && !escaped[0].startsWith('..\\)')) return 'climbs'
   let looked = 0
   for (const found of plain.matchAll(PRIZED)) {
     const before = plain.slice(Math.max(0, found.index - 204), found.index)

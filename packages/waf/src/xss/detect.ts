@@ -70,7 +70,7 @@ const LINK_THAT_LOADS =
   /href\s{0,4}=\s{0,4}['"]?\s{0,4}(?:javascript:|data:|(?:https?:)?\/\/)|[\s/]on\w{2,}\s{0,4}=|rel\s{0,4}=\s{0,4}['"]?import/gi
 /** All but what every program for mail writes: a charset in which nothing hides, and the language. */
 const REFRESH =
-  /http-equiv(?!\s{0,4}=\s{0,4}["'](?:content-type["']\s{1,4}content\s{0,2}=\s{0,2}["']text\/html;\s{0,4}charset=(?:utf-8|us-ascii|iso-8859-1|windows-1252)["']|x-ua-compatible["']\s{1,4}content\s{0,2}=\s{0,2}["']ie=edge["']|content-language["']))/gi
+  /http-equiv(?!\s{0,4}=\s{0,4}["'](?:content-type["']\s{1,4}content\s{0,2}=\s{0,2}["']text\/html;\s{0,4}charset=(?:utf-8|us-ascii|iso-8859-1|windows-1252)["']|x-ua-compatible["']\s{1,4}content\s{0,2}=\s{0,2}["']ie=edge["']|content-language["']|refresh["']\s{1,4}content\s{0,2}=\s{0,2}["']\d{1,6}["']))/gi
 /** Players and maps that editors embed, of services that are there to be embedded. */
 const EMBEDDED =
   /\ssrc=\\?["'](?:https:)?\/\/(?:(?:www\.)?(?:youtube(?:-nocookie)?\.com\/embed|google\.com\/maps\/(?:d\/)?embed|openstreetmap\.org\/export\/embed\.html|dailymotion\.com\/embed|facebook\.com\/plugins|instagram\.com\/(?:p|reel)\/[\w-]{1,40}\/embed|tiktok\.com\/embed|slideshare\.net\/slideshow\/embed_code|figma\.com\/embed|loom\.com\/embed|canva\.com\/design)|player\.(?:vimeo\.com\/video|twitch\.tv)|maps\.google\.com\/maps|calendar\.google\.com\/calendar\/embed|docs\.google\.com\/(?:document|forms|presentation|spreadsheets)|open\.spotify\.com\/embed|w\.soundcloud\.com\/player|embed\.(?:music\.apple|podcasts\.apple|ted)\.com|codepen\.io\/[\w-]{1,40}\/embed|codesandbox\.io\/embed|geo\.dailymotion\.com\/player|platform\.twitter\.com\/embed)[/?.&\w=#:;!%,+-]{0,500}\\?["']/i
@@ -259,7 +259,7 @@ function dangerous(name: string, text: string, valueStart: number): string | und
   // A function in braces is what components are given (JSX); a browser would run a block that calls nothing.
   if (
     /^on[a-z]{3,25}$/.test(name) &&
-    !/^\s{0,4}\{\s{0,4}(?:async\b|\([\w\s,:{}]{0,60}\)\s{0,4}=>|\w{1,40}\s{0,4}=>|[\w.]{1,60}\s{0,4}\})/.test(
+    !/^\s{0,4}\{\s{0,4}(?:async\b|\([\w\s,:{}]{0,60}\)\s{0,4}=>|\w{1,40}\s{0,4}=>|[\w.!]{1,60}(?:\s{1,4}(?:&&|\|\|)\s{1,4}[\w.!]{1,60}){0,3}\s{0,4}\})/.test(
       text.slice(valueStart, valueStart + 200),
     ) &&
     !HARMLESS_HANDLER.test(attributeValue(text, valueStart)) &&
