@@ -145,10 +145,10 @@ class Context {
       }
     }
     // A fence of Markdown, or a command quoted that a sentence goes on from: it is shown, not run.
-    this.#fenced = /^\s{0,8}```/.test(text) || QUOTED.test(text)
+    this.#fenced = /^\s{0,8}``[^\s`]|^\s{0,8}```/.test(text) || QUOTED.test(text)
     this.#manyLines = breaks >= 3 || this.#fenced
     this.#tableRow =
-      /^\s{0,8}\|[^|\n]{0,200}(?:\|[^|\n]{0,200}){1,16}\|\s{0,4}(?:\n|\\n|$)/.test(text) && !/^\s{0,8}\|\|/.test(text)
+      /^\s{0,8}\|[^|\n]{0,600}(?:\|[^|\n]{0,600}){1,16}\|\s{0,4}(?:\n|\\n|$)/.test(text) && !/^\s{0,8}\|\|/.test(text)
   }
 
   pass(code: number): void {
@@ -187,7 +187,7 @@ class Context {
     const { strength } = command
     const mark = text[at]!
     if (strength >= CERTAIN) return true
-    if (this.#fenced || (this.#tableRow && (mark === '|' || mark === '`'))) return false
+    if (this.#fenced || (this.#tableRow && (mark === '|' || ((mark === '`' || mark === '&') && /^\s{0,8}\| /.test(text))))) return false
     const before = this.#before()
     const substitution = mark === '`' || (length === 2 && text[at + 1] === '(')
     const after = nextAfter(text, command.end)
@@ -206,7 +206,7 @@ class Context {
       // A line of Markdown quotes a command, or lists it.
       if (mark === '`' && strength < SURE && LISTED.test(text.slice(0, at))) return false
       if (mark === '`' && before === BEFORE.start && text.indexOf('`', at + 1) < 0) return false
-      if (strength < SURE && this.#assigns) return false
+      if (strength < SURE && (this.#assigns || (mark === '`' && command.name === 'export'))) return false
       const attached = at > 0 && !isBlank(text.charCodeAt(at - 1))
       if (before === BEFORE.start) return strength >= SURE || !isProse(text, command.end + 1)
       if (before === BEFORE.operand)
@@ -244,7 +244,7 @@ const QUOTED =
   /^\s{0,8}(?:[A-Za-z-]{1,20}[:,]?\s){0,3}`[^`\n]{1,300}`[,.:]?\s(?:\(?[A-Za-z'\x80-\xff]{1,40}[,.]?\s){2}[^`;|&$<>]{0,400}(?:`[^`\n]{1,300}`[^`;|&$<>]{1,400}){0,8}$/
 /** What a script says: a variable set, a function begun, a comment, a condition, a command with what it is to do. */
 const SCRIPT_LINE =
-  /^\s{0,8}(?:(?:export |local |readonly |declare )?[A-Za-z_]\w{2,40}=(?:"[^"\n]{0,200}"|'[^'\n]{0,200}'|\$[^\s;|&`]{1,100}|[\w./:-]{0,100})\s{0,4}\n|[A-Za-z_]\w{1,40}\s?\(\)\s?\{|#!\/|# \S|[{(]\s{0,4}\n|(?:fi|done|then|else|esac)\s{0,4}\n|(?:if|while|for|case|until)\s[^\n]{1,200}\n|select[ \t]{0,4}(?:distinct[ \t]{0,4})?\n|(?:echo|sleep|set|cd|sudo|export|source|docker|npm|git|kubectl|apt|apt-get|pip|pip3|make|mkdir|printf)\s[^\n;|&`]{1,200}\n)/i
+  /^\s{0,8}(?:(?:export |local |readonly |declare )?[A-Za-z_]\w{1,40}=(?:"[^"\n]{0,200}"|'[^'\n]{0,200}'|\$[^\s;|&`]{1,100}|[\w./:${}-]{0,100})\s{0,4}\n|[A-Za-z_]\w{1,40}\s?\(\)\s?\{|#!\/|#[# A-Za-z]|[{(]\s{0,4}\n|(?:fi|done|then|else|esac)\s{0,4}\n|(?:if|while|for|case|until)\s[^\n]{1,200}\n|select[ \t]{0,4}(?:distinct[ \t]{0,4})?\n|(?:echo|sleep|set|cd|sudo|export|source|docker|npm|git|kubectl|apt|apt-get|pip|pip3|make|mkdir|printf)\s[^\n;|&`]{1,200}\n)/i
 const ASSIGNS = /^\s{0,16}(?:export |local |readonly )?[A-Za-z_]\w{2,40}=["']?(?:\$\(|`)/
 const TESTS: ReadonlySet<string> = new Set(['case', 'if', 'while', 'for', 'until'])
 const LISTED = /^\s{0,8}(?:[>*+-]|\d{1,3}[.)])\s{1,4}$/
@@ -257,7 +257,7 @@ const DOCUMENTED: ReadonlySet<string> = new Set(
 )
 
 /** Commands of shells that are words of other languages too. */
-const STATEMENTS: ReadonlySet<string> = new Set('if for while until do then set test exec echo export source eval'.split(' '))
+const STATEMENTS: ReadonlySet<string> = new Set('if for while until do then set test exec echo export source eval alias'.split(' '))
 
 /** Commands that build a program and keep its versions. */
 const BUILDERS: ReadonlySet<string> = new Set(['npm', 'git', 'make'])
@@ -441,7 +441,7 @@ function judge(words: readonly string[], hidden: boolean, redirected: boolean, e
   if (first === '') return NOTHING
   // `</root>` is a tag: a folder cannot be read so.
   if (redirected && words.length === 1 && first !== '/root' && PRIZED.test(first)) return { strength: CERTAIN, name: first, end }
-  if (/\\x[0-9a-f]{2}/.test(first) || /^\w{1,8}=\$(?![?#\d]$|[A-Za-z]{2})/.test(first))
+  if (/\\x[2-7][0-9a-f]/.test(first) || /^\w{1,8}=\$(?![?#\d]$|[A-Za-z]{2})/.test(first))
     return { strength: SURE, name: first, end }
   const wild = /^\/[\w?*/[\]-]{1,40}$/.test(first) && /[?*[]/.test(first) && first.indexOf('/', 1) > 0
   if (wild) return { strength: SURE, name: first, end }
@@ -456,6 +456,8 @@ function judge(words: readonly string[], hidden: boolean, redirected: boolean, e
     if (byPath && /^[a-z0-9._-]{1,20}$/.test(first)) return { strength: LIKELY, name: first, end }
     return NOTHING
   }
+  // Other languages set their variables with blanks around the sign.
+  if (words[1] === '=') return NOTHING
   const args = words.slice(1)
   const rest = args.join(' ')
   let strength = 0
