@@ -64,6 +64,7 @@ export function shellCommand(value: string): string | undefined {
     const code = text.charCodeAt(at)
     const length = at < named ? 0 : separatorLength(text, at, code)
     const next = text.charCodeAt(at + 1)
+    if (code === BACKTICK && FENCE.test(text.slice(Math.max(0, at - 3), at + 24))) context.fence()
     // Of a run of separators the last one is in front of the command.
     if (length === 0 || (length === 1 && (next === code || (isNewline(code) && isNewline(next))))) {
       context.pass(code)
@@ -86,6 +87,10 @@ export function shellCommand(value: string): string | undefined {
 
 /** What stands in front of each command that is not the whole value: see `separatorLength`. */
 const SEPARATOR = /[;`\n\r|&]|[$<>]\(/
+
+const BACKTICK = 0x60
+/** The last sign of a fence at the beginning of a line, with the name of a language and nothing else. */
+const FENCE = /^\n```[a-z]{0,16}[ \t]{0,4}\r?\n/
 
 /** What `;base64` says at the beginning of an address that is its own data. */
 const DATA_ADDRESS = /^\s{0,8}data:[\w.+-]{1,40}\/[\w.+-]{1,60};base64(?=[\s,])/i
@@ -125,7 +130,7 @@ class Context {
   readonly #script: boolean
   readonly #manyLines: boolean
   readonly #tableRow: boolean
-  readonly #fenced: boolean
+  #fenced: boolean
 
   constructor(text: string) {
     const head = /^[\s"'()[\]{}]{0,64}([A-Za-z][\w.+-]{0,40})/.exec(text.slice(0, 120))
@@ -149,6 +154,11 @@ class Context {
     this.#manyLines = breaks >= 3 || this.#fenced
     this.#tableRow =
       /^\s{0,8}\|[^|\n]{0,600}(?:\|[^|\n]{0,600}){1,16}\|\s{0,4}(?:\n|\\n|$)/.test(text) && !/^\s{0,8}\|\|/.test(text)
+  }
+
+  /** A fence of Markdown begins: what follows is shown. */
+  fence(): void {
+    this.#fenced = true
   }
 
   pass(code: number): void {
@@ -278,7 +288,7 @@ function nextAfter(text: string, from: number): string {
 
 /** Words follow, as in a sentence. */
 function isProse(text: string, from: number): boolean {
-  return /^[\s,.:)`]{0,4}\s(?:[-\u2013]\s)?[A-Za-z]{1,20}(?:\s|$|[,.])/.test(text.slice(from, from + 40))
+  return /^[\s,.:)`]{0,4}(?:\s(?:[-\u2013]\s)?[A-Za-z]{1,20}(?:\s|$|[,.])|`\s?[\x80-\xff]{4})/.test(text.slice(from, from + 40))
 }
 
 /** What commands that are certain consist of. */

@@ -104,9 +104,13 @@ const SUM_IN_STRING = /^[^'"\s]{0,20}(['"])\s{0,4}[-+*^&|]{1,2}\s{0,4}\d{1,8}\s{
 /** A comment is of no use before a number, but to hide from filters where a path or a word ends: a `UNION` that follows tells. */
 const UNION_BEHIND_COMMENT = /\*\/\s{0,8}\d{1,12}\s{1,8}union\s{1,8}(?:all|distinct)\b/i
 
+/** A line of a script or a configuration that sets something to nothing. */
+const EMPTY_SETTING = /^\s{0,16}[A-Za-z_][A-Za-z0-9_]{2,40}=(?:''|"")\s{0,4}$/
+
 /** The name of the shape that makes a value an injection, or nothing. */
 export function sqlInjectionShape(text: string): string | undefined {
   const value = plainQuotes(text)
+  if (EMPTY_SETTING.test(value)) return undefined
   if (CONSTANT_CONDITION.test(value) || SAME_NAMES.test(value)) return 'condition'
   if (SUM_IN_STRING.test(value)) return 'joined into a string'
   if (value.includes('|') && JOINED_INTO_STRING.test(value)) return 'joined into a string'
