@@ -37,6 +37,8 @@ function fromText(text: string): string | undefined {
 function tag(text: string, from: number, reader: AttributeReader, elements: ActiveElements): string | undefined {
   let start = from
   while (start < from + 2 && isBlank(text.charCodeAt(start))) start += 1
+  // Blanks there are taken away by filters, not by browsers: `class Report < Base` of Ruby has them as well.
+  const spaced = start > from
   const closing = text.charCodeAt(start) === SLASH
   if (closing) start += 1
   const first = text.charCodeAt(start)
@@ -54,11 +56,16 @@ function tag(text: string, from: number, reader: AttributeReader, elements: Acti
   if (declares)
     return name.startsWith('!entity') || name.startsWith('!attlist') || name.startsWith('![if') ? `<${name}` : undefined
   // `<T>` of generics and `a<b` of arithmetic are no elements; `<script` without an end still is.
+  if (spaced && (name === 'base' || COMPARED.test(text.slice(start, start + 80)))) return undefined
+  // The beginning of a text that a shell passes to a command.
+  if (name === 'xml' && text.charCodeAt(from - 2) === LESS && text.startsWith('XML\n', start)) return undefined
   if (ACTIVE_ELEMENTS.has(name) && /^(?:$|[\s/>\0<(])/.test(text.slice(end, end + 1)) && elements.has(name, end))
     return `<${name}>`
   return reader.read(end)
 }
 
+/** What a class is derived from, on a line of its own. */
+const COMPARED = /^[A-Z]\w{1,40}(?:::\w{1,40}){0,3}[ \t]{0,4}\r?\n/
 /** Characters behind an element's name that tell whether it does something. */
 const ELEMENT_CHARS_MAX = 600
 
@@ -102,6 +109,7 @@ class ActiveElements {
   #link: NextMatch | undefined
   #refresh: NextMatch | undefined
   #endOfScript: NextMatch | undefined
+  #lastBacktick: number | undefined
 
   constructor(text: string) {
     this.#text = text
@@ -118,6 +126,14 @@ class ActiveElements {
       case 'script':
         if (SENTENCE.test(text.slice(from, end))) return false
         if (text.charCodeAt(from - 8) === BACKTICK && SHOWN_SCRIPT.test(text.slice(from, end))) return false
+        // A template literal that nothing ends is a syntax error: so Markdown quotes the element.
+        if (
+          text.charCodeAt(from - 8) === BACKTICK &&
+          text.charCodeAt(after) === BACKTICK &&
+          !/[=:]/.test(text.slice(from, tagEnd)) &&
+          (this.#lastBacktick ??= text.lastIndexOf('`')) === after
+        )
+          return false
         // With nothing behind it, in it or after it, it is the beginning of one.
         return (
           /[=:]/.test(text.slice(from, tagEnd)) ||
@@ -136,21 +152,37 @@ class ActiveElements {
         return (
           (this.#assignment ??= new NextMatch(ASSIGNMENT, text)).isWithin(from, tagEnd) && !isEmbedded(text.slice(from, tagEnd))
         )
+      case 'base':
+        return (
+          (this.#assignment ??= new NextMatch(ASSIGNMENT, text)).isWithin(from, tagEnd) &&
+          !/^\s{1,8}href\s{0,2}=\s{0,2}["']\/["']\s{0,4}\/?$/i.test(text.slice(from, tagEnd))
+        )
       case 'link':
-        return (this.#link ??= new NextMatch(LINK_THAT_LOADS, text)).isWithin(from, tagEnd) && !isFont(text.slice(from, tagEnd))
+        return (
+          (this.#link ??= new NextMatch(LINK_THAT_LOADS, text)).isWithin(from, tagEnd) && !loadsNothing(text.slice(from, tagEnd))
+        )
       default:
         return (this.#assignment ??= new NextMatch(ASSIGNMENT, text)).isWithin(from, tagEnd)
     }
   }
 }
 
-/** Fonts that pages fetch from those who are there to give them. */
-const FONT =
-  /^\s[^>]*\bhref=\\?["']https:\/\/(?:fonts\.(?:googleapis|gstatic)\.com|fonts\.bunny\.net|use\.typekit\.net)(?:\/[\w/?=:;,@&+.%|-]{0,300})?\\?["']/i
+/** Fonts and styles that pages fetch from those who are there to give them: of these, what nobody else can publish there. */
+const PUBLISHED =
+  /^\s[^>]*\bhref=\\?["']https:\/\/(?:fonts\.(?:googleapis|gstatic)\.com|fonts\.bunny\.net|use\.typekit\.net|cdnjs\.cloudflare\.com|(?:stackpath|maxcdn|netdna)\.bootstrapcdn\.com|cdn\.jsdelivr\.net\/npm\/(?:bootstrap|bootstrap-icons|bulma|@picocss\/pico|@fortawesome\/fontawesome-free|normalize\.css|katex|swiper|animate\.css|tailwindcss)@[\w.^~-]{1,20}(?=\/))(?:\/[\w/?=:;,@&+.%|-]{0,300})?\\?["']/i
+/** What a page says of itself, and where browsers may look things up beforehand. */
+const RELATED =
+  /^\s(?:[^>]{0,300}\s)?rel=\\?["'](?:canonical|alternate|author|license|next|prev|me|preconnect|dns-prefetch|icon|shortcut icon|apple-touch-icon|search|help)\\?["']/i
 const REFERENCE_OR_HANDLER = /\bhref\s{0,4}=|[\s/"']on\w{2,}\s{0,4}=/gi
 
-function isFont(tag: string): boolean {
-  return FONT.test(tag) && tag.match(REFERENCE_OR_HANDLER)?.length === 1
+function loadsNothing(tag: string): boolean {
+  if (tag.match(REFERENCE_OR_HANDLER)?.length !== 1) return false
+  return (
+    PUBLISHED.test(tag) ||
+    (RELATED.test(tag) &&
+      tag.match(/\brel\s{0,4}=/gi)?.length === 1 &&
+      !/href\s{0,4}=\s{0,4}\\?["']?\s{0,4}(?:javascript|data):/i.test(tag))
+  )
 }
 
 /** One source, of such a service; what else the tag has is judged by itself. */
@@ -259,7 +291,7 @@ function dangerous(name: string, text: string, valueStart: number): string | und
   // A function in braces is what components are given (JSX); a browser would run a block that calls nothing.
   if (
     /^on[a-z]{3,25}$/.test(name) &&
-    !/^\s{0,4}\{\s{0,4}(?:async\b|\([\w\s,:{}]{0,60}\)\s{0,4}=>|\w{1,40}\s{0,4}=>|[\w.!]{1,60}(?:\s{1,4}(?:&&|\|\|)\s{1,4}[\w.!]{1,60}){0,3}\s{0,4}\})/.test(
+    !/^\s{0,4}\{\s{0,4}(?:async\b|\([\w\s,:{}]{0,60}\)\s{0,4}=>|\w{1,40}\s{0,4}=>|this\.\w{1,40}\.bind\(this\)\s{0,4}\}|[\w.!]{1,60}(?:\s{1,4}(?:&&|\|\|)\s{1,4}[\w.!]{1,60}){0,3}\s{0,4}\})/.test(
       text.slice(valueStart, valueStart + 200),
     ) &&
     !HARMLESS_HANDLER.test(attributeValue(text, valueStart)) &&
