@@ -295,6 +295,7 @@ function dangerous(name: string, text: string, valueStart: number): string | und
       text.slice(valueStart, valueStart + 200),
     ) &&
     !HARMLESS_HANDLER.test(attributeValue(text, valueStart)) &&
+    !LEFT_OUT.test(text.slice(valueStart, valueStart + 12)) &&
     !/^\s{0,4}(?:""|'')/.test(text.slice(valueStart, valueStart + 6))
   )
     return `${name}=`
@@ -311,6 +312,9 @@ function dangerous(name: string, text: string, valueStart: number): string | und
 /** What pages do about a picture that is missing, a link that goes nowhere, a button that prints: nothing that a value brought along. */
 const HARMLESS_HANDLER =
   /^\s{0,4}(?:this\.onerror\s{0,2}=\s{0,2}null\s{0,2};\s{0,2})?(?:this\.src\s{0,2}=\s{0,2}(?:'(?:https?:\/\/)?[\w./-]{1,200}'|"(?:https?:\/\/)?[\w./-]{1,200}")|this\.style\.(?:display|visibility)\s{0,2}=\s{0,2}['"]\w{1,12}['"]|return\s{1,2}(?:true|false)|this\.(?:select|blur|focus|remove)\(\)|window\.print\(\)|(?:window\.)?history\.(?:back\(\)|go\(-?\d\))|event\.(?:stopPropagation|preventDefault)\(\))\s{0,2};?\s{0,4}$/
+
+/** An ellipsis stands for the script: three dots begin no statement (ECMA-262 section 13). */
+const LEFT_OUT = /^\s{0,4}["']?(?:\.{3}|\xe2\x80\xa6)/
 
 /** Without escapes and comments (CSS Syntax section 4.3.7). */
 function cssText(style: string): string {
