@@ -197,7 +197,8 @@ class Context {
     const { strength } = command
     const mark = text[at]!
     if (strength >= CERTAIN) return true
-    if (this.#fenced || (this.#tableRow && (mark === '|' || ((mark === '`' || mark === '&') && /^\s{0,8}\| /.test(text))))) return false
+    if (this.#fenced || (this.#tableRow && (mark === '|' || ((mark === '`' || mark === '&') && /^\s{0,8}\| /.test(text)))))
+      return false
     const before = this.#before()
     const substitution = mark === '`' || (length === 2 && text[at + 1] === '(')
     const after = nextAfter(text, command.end)
@@ -267,7 +268,9 @@ const DOCUMENTED: ReadonlySet<string> = new Set(
 )
 
 /** Commands of shells that are words of other languages too. */
-const STATEMENTS: ReadonlySet<string> = new Set('if for while until do then set test exec echo export source eval alias'.split(' '))
+const STATEMENTS: ReadonlySet<string> = new Set(
+  'if for while until do then set test exec echo export source eval alias'.split(' '),
+)
 
 /** Commands that build a program and keep its versions. */
 const BUILDERS: ReadonlySet<string> = new Set(['npm', 'git', 'make'])

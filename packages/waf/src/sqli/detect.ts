@@ -55,7 +55,7 @@ const IN_STRING: readonly (readonly [name: string, shape: RegExp])[] = [
   ['query in condition', /^s\)*[lp][kwfg]*\(+E|^s\)*[lp]\(*c/],
   // Words without a list, a table or an end are a sentence: `union select committee asks for delay`.
   ['union', /^s(?:a[nsvw])*\)*UA?\(*(?:F|E(?!A?(?:w{1,2}u|w{3}u?)$))/],
-  ['second statement', /^s\)*;+\(*(?:D|W|E[nvfFg(aA]|Ew[,M(C])/],
+  ['second statement', /^s\)*;+\(*(?:D(?!w{0,3}\)w)|W|E[nvfFg(aA]|Ew[,M(C])/],
   ['sort or group', /^s\)*B(?:n(?:,n)*|[nwfg](?:,[nwfg])*[CRH])|^s\)*B\(*[cEF]/],
   ['having or limit', /^s\)*(?:H(?:non|[nf])|L[n,]*[CRF])/],
   ['query as operand', /^s\)*[oap]+\(*(?:E(?:[nsvfFg(A]|w[,M)C])|F|cw)|^s[ap]+\(*f\)?[ap]/],
@@ -84,7 +84,7 @@ const BARE: readonly (readonly [name: string, shape: RegExp])[] = [
     'query as operand',
     /^[nsvw]\)*k?[oa]\(+E(?!w\))|^[nv]\)*k?[oa]\(*(?:cw|F)|^w\)*k?[oa]\(*(?:cw[ns(]|F)|^[nsvw],(?:F|\(+[Ec])|^[nsv]\)*\(+E[^;]*M|^[nsv]\)+Mw.{0,6}o/,
   ],
-  ['query as value', /^\(+EA?[^w;]{0,30}[MF]|^\(*EA?(?:F|v)|^\(+E[^;]{1,30}M[^;]{1,12}\)$|^\(*c(?:w\(*(?:non|E)|F)/],
+  ['query as value', /^\(+EA?[^w;]{0,30}[MF]|^\(*EA?(?:F|v(?!ww))|^\(+E[^;]{1,30}M[^;]{1,12}\)$|^\(*c(?:w\(*(?:non|E)|F)/],
   ['delay', /^\(*F\)*(?:$|C|a)|^[lp]k*\(*F\)*(?:$|[CR;)l])|^[lp]k*nC|^B\(*F|^[nsvfgw]?\)*W|^[nsvfg]\)*F/],
   ['sort or group', /^[nsv]\)*B(?:n(?:,n)*(?:$|[CRH])|[wfg](?:,[nwfg])*C|\(*[cEFf])|^(?:w,w?)?(?:w?B\(?[nw],?)?F$/],
   ['having or limit', /^[nsvw]?\)*Hnon|^[nsv]\)*B[nw,]{1,20}H|^[nsv]\)*Ln(?:,n)*[CF]/],
@@ -107,10 +107,14 @@ const UNION_BEHIND_COMMENT = /\*\/\s{0,8}\d{1,12}\s{1,8}union\s{1,8}(?:all|disti
 /** A line of a script or a configuration that sets something to nothing. */
 const EMPTY_SETTING = /^\s{0,16}[A-Za-z_][A-Za-z0-9_]{2,40}=(?:''|"")\s{0,4}$/
 
+/** `such as ' OR '1'='1 by using ...`: the sentence goes on in the last string, which no other is equal to. */
+const MENTIONED =
+  /^(?:[A-Za-z][\w,.:()-]{0,30} ){4}[^'"]{0,400}'\s{0,2}or\s{1,2}'(\w{1,8})'\s?=\s?'\1 (?:[A-Za-z]{1,20}[ ,.]){2}[^'"]{0,400}$/i
+
 /** The name of the shape that makes a value an injection, or nothing. */
 export function sqlInjectionShape(text: string): string | undefined {
   const value = plainQuotes(text)
-  if (EMPTY_SETTING.test(value)) return undefined
+  if (EMPTY_SETTING.test(value) || MENTIONED.test(value)) return undefined
   if (CONSTANT_CONDITION.test(value) || SAME_NAMES.test(value)) return 'condition'
   if (SUM_IN_STRING.test(value)) return 'joined into a string'
   if (value.includes('|') && JOINED_INTO_STRING.test(value)) return 'joined into a string'

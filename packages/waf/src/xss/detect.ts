@@ -54,7 +54,11 @@ function tag(text: string, from: number, reader: AttributeReader, elements: Acti
   // Behaviours of old browsers; FXML imports classes by the same word.
   if (name === '?import' && /^[^>]{0,300}implementation\s{0,4}=/i.test(text.slice(end, end + 320))) return '<?import>'
   if (declares)
-    return name.startsWith('!entity') || name.startsWith('!attlist') || name.startsWith('![if') ? `<${name}` : undefined
+    return name.startsWith('!entity') ||
+      name.startsWith('!attlist') ||
+      (name.startsWith('![if') && !/^\s{1,4}(?:!|[gl]te? )?[A-Za-z]{2,20}(?: \d{1,2})?\]>/.test(text.slice(end, end + 40)))
+      ? `<${name}`
+      : undefined
   // `<T>` of generics and `a<b` of arithmetic are no elements; `<script` without an end still is.
   if (spaced && (name === 'base' || COMPARED.test(text.slice(start, start + 80)))) return undefined
   // The beginning of a text that a shell passes to a command.
@@ -72,7 +76,7 @@ const ELEMENT_CHARS_MAX = 600
 const ASSIGNMENT = /\w\s{0,4}=/g
 const HANDLER_ATTRIBUTE = /[\s/]on\w{2,}\s{0,4}=/gi
 const STYLE_THAT_RUNS =
-  /@import|expression\s{0,4}\(|javascript:|-moz-binding|behavior\s{0,4}:|url\s{0,4}\(\s{0,4}['"]?\s{0,4}(?:javascript|data:text|(?:https?:)?\/\/)|<(?:img|svg|script)/gi
+  /@import(?!\s{1,4}url\(\s{0,2}["']?(?:https:)?\/\/fonts\.(?:googleapis\.com|bunny\.net)\/)|expression\s{0,4}\(|javascript:|-moz-binding|behavior\s{0,4}:|url\s{0,4}\(\s{0,4}['"]?\s{0,4}(?:javascript|data:text|(?:https?:)?\/\/(?!fonts\.(?:googleapis\.com|gstatic\.com|bunny\.net)\/))|<(?:img|svg|script)/gi
 const LINK_THAT_LOADS =
   /href\s{0,4}=\s{0,4}['"]?\s{0,4}(?:javascript:|data:|(?:https?:)?\/\/)|[\s/]on\w{2,}\s{0,4}=|rel\s{0,4}=\s{0,4}['"]?import/gi
 /** All but what every program for mail writes: a charset in which nothing hides, and the language. */
@@ -95,6 +99,12 @@ const SENTENCE =
  */
 const SHOWN_SCRIPT =
   /^(?:\ssrc=["'](?:https:\/\/(?:code\.jquery\.com|cdnjs\.cloudflare\.com|(?:stackpath|maxcdn)\.bootstrapcdn\.com))?\/?[\w-][\w./-]{0,120}\.m?js["'](?:\s(?:defer|async|type=["']module["'])){0,3}\s?>\s?<\/script>`|>`[^`]{0,400}`(?!in)[A-Za-z])/i
+/** What turns a quoted post into one with its picture, as the networks' own embedding codes have it: their one script, and nothing in it. */
+const WIDGET =
+  /^(?:\s(?:async|defer)(?:="")?){0,2}\ssrc=\\?["'](?:https:)?\/\/(?:platform\.twitter\.com\/widgets\.js|platform\.x\.com\/widgets\.js|(?:www\.)?instagram\.com\/embed\.js|www\.tiktok\.com\/embed\.js|embed\.bsky\.app\/static\/embed\.js|assets\.pinterest\.com\/js\/pinit\.js|embed\.reddit\.com\/widgets\.js|s\.imgur\.com\/min\/embed\.js|cpwebassets\.codepen\.io\/assets\/embed\/ei\.js|public\.flourish\.studio\/resources\/embed\.js|player\.vimeo\.com\/api\/player\.js)\\?["'](?:\s(?:async|defer|charset=\\?["']utf-8\\?["'])(?:="")?){0,3}\s?>\s{0,4}<\/script>/i
+/** A file of the page's own site, without parameters: it does what it does there anyway, unless people can put files beside it. */
+const OWN_SCRIPT =
+  /^(?:\s(?:async|defer|type=["'](?:module|text\/javascript)["'])){0,3}\ssrc=["'](?!\/\/|[^"']*(?:upload|media|user|avatar|attach|file|tmp|temp|image|img|photo|doc))(?:\.?\/)?(?:[\w-][\w.-]{0,60}\/){0,4}[\w-][\w.-]{0,60}\.m?js["'](?:\s(?:async|defer|type=["'](?:module|text\/javascript)["'])){0,3}\s?>\s{0,4}<\/script>/i
 const END_OF_SCRIPT = /<\/script/gi
 
 /**
@@ -124,7 +134,8 @@ class ActiveElements {
     const after = Math.min(tagEnd + 1, end)
     switch (name) {
       case 'script':
-        if (SENTENCE.test(text.slice(from, end))) return false
+        if (SENTENCE.test(text.slice(from, end)) || WIDGET.test(text.slice(from, end)) || OWN_SCRIPT.test(text.slice(from, end)))
+          return false
         if (text.charCodeAt(from - 8) === BACKTICK && SHOWN_SCRIPT.test(text.slice(from, end))) return false
         // A template literal that nothing ends is a syntax error: so Markdown quotes the element.
         if (
@@ -394,7 +405,7 @@ function fromAttribute(text: string, quote: string): string | undefined {
   if (found === null) return undefined
   const name = found[1]!.toLowerCase()
   const value = attributeValue(rest, found[0].length)
-  if (isHandler(name)) return `${name}=`
+  if (isHandler(name)) return /^\s{0,4}(?:""|'')\s{0,4}\/?>/.test(rest.slice(found[0].length)) ? undefined : `${name}=`
   return runsAsUrl(value) || /expression\(/i.test(value) ? `${name} with a script` : undefined
 }
 
@@ -440,6 +451,7 @@ function runsAsUrl(value: string): boolean {
     )
       return false
     // A link that goes nowhere, and words behind it: they call nothing.
+    if (/^(?:window\.|self\.)?(?:print\(\)|close\(\)|history\.(?:back\(\)|forward\(\)|go\(-?\d\)));?$/i.test(code)) return false
     if (/^void(?:\(0\)|0);?[a-z.,!?'"-]*$/i.test(code)) return false
     return /[(`=[\\]|%[0-9a-f]{2}|&#|^\/\/|\/\*/i.test(code)
   }
