@@ -170,6 +170,76 @@ test('tokens and names in Base64 are read as what they say', () => {
     assert.equal(send(rules, { headers: [['Authorization', value]] }).blocked, false, value)
 })
 
+test('what projects write passes, and nothing passes behind it', () => {
+  const form = (text: string): boolean =>
+    send(rules, { headers: [['Content-Type', 'application/x-www-form-urlencoded']], body: `q=${encodeURIComponent(text)}` })
+      .blocked
+  for (const [honest, attack] of [
+    ['<html>\n  <head>\n    <title>Tides</title>', 'x\n<head /etc/passwd'],
+    ['</alias>\n  <alias binding="same">', ';<a>;cat /etc/passwd'],
+    ['BUILD_HOST="$(hostname -s)"', 'x$(hostname -s)'],
+    ['PORT=8080\nNAME=$\u007bNAME:-tides}\necho $NAME', 'a.png\necho $NAME>/tmp/x'],
+    ['SELECT\n  id\nFROM tides', '7\nid'],
+    ['#!/bin/sh\necho "tide" >> /var/lib/tides/log', '8.8.8.8\ncat /etc/passwd'],
+    ['echo start\necho -n "."', 'PORT=1\ncat /etc/passwd'],
+    ['```sh\nnode -r ./hook.ts main.ts\n```', '```\ncat /etc/passwd\n```'],
+    ['用法如下:\n```bash\nnpm ci\n```', 'x;`id`'],
+    ['`/bin/rm`을 사용해 대량의 파일을 지울 때', '`/bin/rm -rf /`'],
+    ['"""\n  node = self.lookup[query]', '"\nnode -e x'],
+    ['| tide | `sudo apt update && sudo apt upgrade` | once a week |', '|id|'],
+    ['RequiresMountsFor=/var/log/tides', 'file=/var/log/auth.log'],
+    ['LOG_DIR=/var/log/tides', 'LOG_DIR=/etc/shadow'],
+    ["sed 's/\\(..\\)\\(..\\)\\(..\\)/\\3-\\2-\\1/'", '..\\..\\..\\windows\\win.ini'],
+    ["TIDE_FLAGS=''", "x' or ''='"],
+    ['export JAVA="$\u007bJAVA:-java}"', '$\u007bjava:version}'],
+    ['`http://$\u007bhostname}:$\u007bport}/`', '$\u007bhostname}'],
+    ['import (\n\t"os"\n\t"fmt"\n)', 'import("os")'],
+    ['import java.lang.reflect.Method;', "''.class.forName('java.lang.reflect.Method')"],
+    ['name.gsub(/%\\{(\\w+)\\}/) { |m| m }', '%{(#a=1)}'],
+    ['"#{__dir__}/tides.yml"', '#{__import__}'],
+    ['"#{self.class} #{name}"', '$\u007bself.module.cache}'],
+    ['<?php if (isset($_GET["page"])) { show($page); }', '<?php $f($_GET["page"]);'],
+    ['<%= link_to "Tides", { sort: "asc" } %>\n```', '<%= `id` %>'],
+    ['{{range (index .items 0).addresses}}{{.}}{{end}}', '{{range(7)}}'],
+    ['{{% include "/_common/tides.md" %}}', '{% include "/etc/passwd" %}'],
+    ['os discos e partições de cada unidade', 'cos\nsystem\n(S"id"\ntR.'],
+    ['err := f();\n\treturn 0;', "x'; return 0"],
+    ['int n = 1;\nwhile (1) { n++; }', '1;while(1)'],
+    ['tides = {"height": {"$lt": 30}}', '{"$where": "sleep(1)"}'],
+    ['YAML.load_file("tides.yml")', "1 and load_file('/etc/hosts')"],
+    ["DBMS_OUTPUT.PUT_LINE('tide');", "1 or dbms_pipe.receive_message('a',5)=1"],
+    ['CREATE ROLE tide LOGIN;\nGRANT tide TO harbour;', "1'; GRANT tide TO public"],
+    ['Look at information_schema.columns first.', "1' and (select 1 from information_schema.tables)=1"],
+    ["how to stop injections such as ' OR '1'='1 by using prepared statements", "x' OR '1'='1"],
+    ['<!DOCTYPE tides SYSTEM "tides.dtd">', '<!DOCTYPE tides SYSTEM "http://203.0.113.9/tides.dtd">'],
+    ['<!DOCTYPE a SYSTEM "urn:tides:a.dtd">', '<!DOCTYPE a SYSTEM "a.dtd" [<!ENTITY x SYSTEM "file:///etc/hosts">]>'],
+    [
+      '<p xsi:schemaLocation="http://maven.apache.org/POM/4.0.0 http://maven.apache.org/xsd/maven-4.0.0.xsd">',
+      '<p xsi:schemaLocation="http://a.example/b http://maven.apache.org.attacker.example/x.xsd">',
+    ],
+    ['---\n\n<section class="tides">', 'x\r\n\r\n<html>'],
+    ['wait_for:\n  host: "tides"', 'x\r\nSet-Cookie: a=b'],
+    ['class NoTides < Base\n  LIMIT = 4\nend', '< script>alert(1)</script>'],
+    ['the `<script>` tag of the page', '`<script>`;alert(1)//`'],
+    ['<link rel="canonical" href="https://tides.example/today">', '<link rel="stylesheet" href="https://tides.example/a.css">'],
+    ['<link rel="canonical" href="/x">', '<link rel="canonical" rel="stylesheet" href="//a.example/x">'],
+    ['<meta http-equiv="refresh" content="30">', '<meta http-equiv="refresh" content="0;url=//a.example">'],
+    ['<base href="/">', '<base href="//a.example/">'],
+    ['<a href="javascript:window.print()">Print</a>', '<a href="javascript:window.open(name)">Print</a>'],
+    ['<img src="cid:1" onload="">', '<img src="cid:1" onload=""onerror=alert(1)>'],
+    ['`<img onerror=…>`', '<img src=x onerror=`…`;alert(1)>'],
+    ['<script src="/js/tides.js" defer></script>', '<script src="/uploads/tides.js"></script>'],
+    ['<script src="js/tides.js"></script>', '<script src="js/tides.js?callback=alert"></script>'],
+    [
+      '<script async src="https://platform.twitter.com/widgets.js" charset="utf-8"></script>',
+      '<script async src="https://platform.twitter.com/widgets.js" onload="alert(1)"></script>',
+    ],
+  ] as const) {
+    assert.equal(form(honest), false, honest)
+    assert.equal(form(attack), true, attack)
+  }
+})
+
 test('a body that is not what its type says is refused', () => {
   for (const [type, body] of [
     ['application/json', '{"a":'],

@@ -209,9 +209,10 @@ class Context {
       if (strength < SURE && STATEMENTS.has(command.name)) return alone && command.name === 'echo'
       // A line of its own is a command behind one operand or none; further lines are text.
       if (this.#words === 0 || this.opened) return strength >= LIKELY || alone
-      return before === BEFORE.operand && this.#technical
-        ? strength >= LIKELY
-        : before === BEFORE.operand && (strength >= SURE || (strength >= WEAK && alone && command.name !== 'last'))
+      return (
+        before === BEFORE.operand &&
+        (strength >= (this.#technical ? LIKELY : SURE) || (strength >= WEAK && alone && command.name !== 'last'))
+      )
     }
     if (substitution) {
       // A line of Markdown quotes a command, or lists it.
@@ -291,7 +292,7 @@ function nextAfter(text: string, from: number): string {
 
 /** Words follow, as in a sentence. */
 function isProse(text: string, from: number): boolean {
-  return /^[\s,.:)`]{0,4}(?:\s(?:[-\u2013]\s)?[A-Za-z]{1,20}(?:\s|$|[,.])|`\s?[\x80-\xff]{4})/.test(text.slice(from, from + 40))
+  return /^[\s,.:)`]{0,4}(?:\s(?:[-\u2013]\s)?[A-Za-z]{1,20}(?:\s|$|[,.])|\s?[\x80-\xff]{3})/.test(text.slice(from, from + 40))
 }
 
 /** What commands that are certain consist of. */
