@@ -90,7 +90,7 @@ const SEPARATOR = /[;`\n\r|&]|[$<>]\(/
 
 const BACKTICK = 0x60
 /** The last sign of a fence at the beginning of a line, with the name of a language and nothing else. */
-const FENCE = /^\n```[a-z]{0,16}[ \t]{0,4}\r?\n/
+const FENCE = /^\n```[a-z]{0,16}[ \t]{0,4}(?:\r?\n|$)/
 
 /** What `;base64` says at the beginning of an address that is its own data. */
 const DATA_ADDRESS = /^\s{0,8}data:[\w.+-]{1,40}\/[\w.+-]{1,60};base64(?=[\s,])/i
@@ -440,7 +440,8 @@ function readCommand(text: string, from: number): Command {
 }
 
 /** An element of HTML or XML, not a file that is read. */
-const TAG = /^<\/?[a-z][\w:.-]{0,40}(?:\s{1,8}[\w:.-]{1,40}\s{0,2}=\s{0,2}(?:"[^"<>]{0,160}"|'[^'<>]{0,160}')){0,4}\s{0,4}\/?>/i
+const TAG =
+  /^<\/?[a-z][\w:.-]{0,40}(?:\s{1,8}(?:setup|scoped|defer|async|disabled|checked|selected|required|hidden|open|controls|[\w:.-]{1,40}\s{0,2}=\s{0,2}(?:"[^"<>]{0,160}"|'[^'<>]{0,160}'))){0,4}\s{0,4}\/?>/i
 const DECODED = /^\|\s{0,4}(?:rev|base64|base32|xxd|tr|(?:ba|z|da)?sh|perl|python[23]?)(?![\w-])/
 
 const PATH_OF_COMMAND = /^(?:\/(?:usr\/)?(?:local\/)?s?bin\/|%(?:systemroot|windir|comspec)%|[a-z]:\\windows\\system32\\)/i

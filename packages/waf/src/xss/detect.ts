@@ -98,13 +98,19 @@ const SENTENCE =
  * make one that no browser would run (a template literal with a word behind it).
  */
 const SHOWN_SCRIPT =
-  /^(?:\ssrc=["'](?:https:\/\/(?:code\.jquery\.com|cdnjs\.cloudflare\.com|(?:stackpath|maxcdn)\.bootstrapcdn\.com))?\/?[\w-][\w./-]{0,120}\.m?js["'](?:\s(?:defer|async|type=["']module["'])){0,3}\s?>\s?<\/script>`|>`[^`]{0,400}`(?!in)[A-Za-z])/i
+  /^(?:\ssrc=["'](?:https:\/\/(?:code\.jquery\.com|cdnjs\.cloudflare\.com|(?:stackpath|maxcdn)\.bootstrapcdn\.com))?\/?[\w-][\w./-]{0,120}\.m?js["'](?:\s(?:defer|async|type=["']module["'])){0,3}\s?>\s?<\/script>`|(?:\s[a-z]{1,12})?>`[^`]{0,400}`(?!in)[A-Za-z]|>``[ \t](?!in|of)[A-Za-z]{2})/i
 /** What turns a quoted post into one with its picture, as the networks' own embedding codes have it: their one script, and nothing in it. */
 const WIDGET =
   /^(?:\s(?:async|defer)(?:="")?){0,2}\ssrc=\\?["'](?:https:)?\/\/(?:platform\.twitter\.com\/widgets\.js|platform\.x\.com\/widgets\.js|(?:www\.)?instagram\.com\/embed\.js|www\.tiktok\.com\/embed\.js|embed\.bsky\.app\/static\/embed\.js|assets\.pinterest\.com\/js\/pinit\.js|embed\.reddit\.com\/widgets\.js|s\.imgur\.com\/min\/embed\.js|cpwebassets\.codepen\.io\/assets\/embed\/ei\.js|public\.flourish\.studio\/resources\/embed\.js|player\.vimeo\.com\/api\/player\.js)\\?["'](?:\s(?:async|defer|charset=\\?["']utf-8\\?["'])(?:="")?){0,3}\s?>\s{0,4}<\/script>/i
 /** A file of the page's own site, without parameters: it does what it does there anyway, unless people can put files beside it. */
 const OWN_SCRIPT =
   /^(?:\s(?:async|defer|type=["'](?:module|text\/javascript)["'])){0,3}\ssrc=["'](?!\/\/|[^"']*(?:upload|media|user|avatar|attach|file|tmp|temp|image|img|photo|doc))(?:\.?\/)?(?:[\w-][\w.-]{0,60}\/){0,4}[\w-][\w.-]{0,60}\.m?js["'](?:\s(?:async|defer|type=["'](?:module|text\/javascript)["'])){0,3}\s?>\s{0,4}<\/script>/i
+/**
+ * A component as Vue and Svelte have it in a file: imports and exports are a syntax error in a script that is no module, so that
+ * nothing of it runs (ECMA-262 section 16.2.1).
+ */
+const MODULE =
+  /^(?:\s(?:setup|lang=["'](?:ts|js|tsx)["'])){0,2}\s?>\s{0,40}(?:\/\/[^\n]{0,200}\n\s{0,40}){0,5}(?:import\s{1,4}(?:type\s{1,4})?(?:[{*]|[A-Za-z_$][\w$]{0,40}[\s,])[^;'"()`]{0,300}from\s{0,2}["']|import\s{1,4}["'][\w.@/-]{1,100}["']\s|export\s{1,4}(?:default|const|let|function)\s)/
 const END_OF_SCRIPT = /<\/script/gi
 
 /**
@@ -134,7 +140,12 @@ class ActiveElements {
     const after = Math.min(tagEnd + 1, end)
     switch (name) {
       case 'script':
-        if (SENTENCE.test(text.slice(from, end)) || WIDGET.test(text.slice(from, end)) || OWN_SCRIPT.test(text.slice(from, end)))
+        if (
+          SENTENCE.test(text.slice(from, end)) ||
+          WIDGET.test(text.slice(from, end)) ||
+          OWN_SCRIPT.test(text.slice(from, end)) ||
+          MODULE.test(text.slice(from, end))
+        )
           return false
         if (text.charCodeAt(from - 8) === BACKTICK && SHOWN_SCRIPT.test(text.slice(from, end))) return false
         // A template literal that nothing ends is a syntax error: so Markdown quotes the element.
