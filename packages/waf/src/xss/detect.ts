@@ -135,27 +135,19 @@ class ActiveElements {
   has(name: string, from: number): boolean {
     const text = this.#text
     const end = Math.min(from + ELEMENT_CHARS_MAX, text.length)
-    const close = text.slice(from, end).indexOf('>')
+    const behind = text.slice(from, end)
+    const close = behind.indexOf('>')
     const tagEnd = close < 0 ? end : from + close
     const after = Math.min(tagEnd + 1, end)
     switch (name) {
       case 'script':
-        if (
-          SENTENCE.test(text.slice(from, end)) ||
-          WIDGET.test(text.slice(from, end)) ||
-          OWN_SCRIPT.test(text.slice(from, end)) ||
-          MODULE.test(text.slice(from, end))
-        )
-          return false
-        if (text.charCodeAt(from - 8) === BACKTICK && SHOWN_SCRIPT.test(text.slice(from, end))) return false
-        // A template literal that nothing ends is a syntax error: so Markdown quotes the element.
-        if (
-          text.charCodeAt(from - 8) === BACKTICK &&
-          text.charCodeAt(after) === BACKTICK &&
-          !/[=:]/.test(text.slice(from, tagEnd)) &&
-          (this.#lastBacktick ??= text.lastIndexOf('`')) === after
-        )
-          return false
+        if (SENTENCE.test(behind) || WIDGET.test(behind) || OWN_SCRIPT.test(behind) || MODULE.test(behind)) return false
+        if (text.charCodeAt(from - 8) === BACKTICK) {
+          if (SHOWN_SCRIPT.test(behind)) return false
+          // A template literal that nothing ends is a syntax error: so Markdown quotes the element.
+          const quoted = text.charCodeAt(after) === BACKTICK && !/[=:]/.test(text.slice(from, tagEnd))
+          if (quoted && (this.#lastBacktick ??= text.lastIndexOf('`')) === after) return false
+        }
         // With nothing behind it, in it or after it, it is the beginning of one.
         return (
           /[=:]/.test(text.slice(from, tagEnd)) ||
