@@ -79,13 +79,17 @@ export function strayPath(text: string): string | undefined {
   if (/[\s<>()'"]/.test(plain.replace(/^["'(]{1,2}|["')]{1,2}$/g, '').replace(/[\0 ]{1,16}\S{0,8}$/, ''))) return undefined
   if (plain === text.trim() && SETTING.test(plain)) return undefined
   const path = plain.replace(/^["'(]{1,2}/, '').replace(/^[\w[\].-]{1,40}=/, '')
-  if (plain === text.trim() && NEIGHBOUR.test(path)) return undefined
+  if (plain === text.trim() && (NEIGHBOUR.test(path) || SAME_PROJECT.test(path))) return undefined
   return climbs(path) ?? systemFile(path)
 }
 
 /** A file beside the folder, of the kinds that projects name one another's by: settings, styles, pictures. */
 const NEIGHBOUR =
   /^(?!.*(?:conf|secret|credential|passw|private|key|token|admin|backup|database|env))\.\.\/(?:[\w-]{1,60}\/){0,4}\.?[\w-]{1,60}(?:\.[\w-]{1,20}){0,2}\.(?:json|[cm]?[jt]sx?|md|s?css|less|svg|png|jpe?g|webp|gif|vue|html)$/
+
+/** A source or a picture of the same project, as maps of sources and settings of compilers name them. */
+const SAME_PROJECT =
+  /^(?!.*(?:conf|secret|credential|passw|private|key|token|admin|backup|database|env))(?:\.\.\/){2,6}(?:src|lib|packages|node_modules|assets|components|styles|images|img|fonts|docs|tests?|types|common|shared)\/(?:[\w@-][\w.@-]{0,60}\/){0,8}[\w@-][\w@-]{0,60}(?:\.[\w-]{1,20}){0,2}\.(?:json|[cm]?[jt]sx?|md|s?css|less|svg|png|jpe?g|webp|gif|vue|html)$/
 
 /** A line of a configuration, `LogDirectory=/var/log/shop` or `LOG_FILE=/var/log/shop.log`: no parameter of an address is spelled so. */
 const SETTING =

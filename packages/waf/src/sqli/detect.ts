@@ -105,7 +105,7 @@ const SUM_IN_STRING = /^[^'"\s]{0,20}(['"])\s{0,4}[-+*^&|]{1,2}\s{0,4}\d{1,8}\s{
 const UNION_BEHIND_COMMENT = /\*\/\s{0,8}\d{1,12}\s{1,8}union\s{1,8}(?:all|distinct)\b/i
 
 /** A line of a script or a configuration that sets something to nothing. */
-const EMPTY_SETTING = /^\s{0,16}[A-Za-z_][A-Za-z0-9_]{2,40}=(?:''|"")\s{0,4}$/
+const EMPTY_SETTING = /^\s{0,16}(?:[A-Za-z_][A-Za-z0-9_]{2,40}=)?(?:''|"")\s{0,4}$/
 
 /** `such as ' OR '1'='1 by using ...`: the sentence goes on in the last string, which no other is equal to. */
 const MENTIONED =
