@@ -277,14 +277,14 @@ test('a model is trained on what rules said, judges by stages, explains itself, 
     '../../../../etc/passwd',
     ';cat+/etc/passwd;id',
   ]
-  for (let number = 0; number < 80; number += 1) {
+  // Noise is part of each step: of 240 examples either way it drowns nothing.
+  for (let number = 0; number < 240; number += 1) {
     await at.ask(`/search?n=${number}&q=${attacks[number % attacks.length]}`)
     await at.ask(`/search?n=${number}&q=${['red+shoes', 'rock+and+roll', '12345', 'green,blue'][number % 4]}`)
   }
   const trained = await at.run('model', 'train', '-o', 'json')
   assert.equal(trained.code, 0, trained.stderr)
   const { hash, auc } = JSON.parse(trained.stdout) as { hash: string; auc: number }
-  // Noise is part of each step, and a single node has few examples.
   assert.ok(auc > 0.7, String(auc))
   assert.match((await at.run('model', 'ls')).stdout, new RegExp(`^ ?${hash.slice(0, 12)} `, 'm'))
 
